@@ -1,0 +1,1 @@
+"""Modelwright: an MLOps platform of separate Lambda functions over DynamoDB, S3 and EventBridge."""

@@ -1,0 +1,1 @@
+"""One module per technology behind the ports of ``modelwright.storage`` and of the capabilities."""

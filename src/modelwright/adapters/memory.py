@@ -1,0 +1,216 @@
+"""Tables and buckets in this process: of production quality, for tests, notebooks and one-process use.
+
+Writes are atomic under a lock and conditions are DynamoDB's, so that a test in memory is a
+test of the same rules.
+"""
+
+import copy
+import hashlib
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+
+from modelwright.errors import ConditionFailed, InvalidInput, NotFound
+from modelwright.storage import (
+    Absent,
+    Anything,
+    BucketName,
+    Condition,
+    Delete,
+    Exists,
+    Item,
+    Key,
+    Listed,
+    Page,
+    Put,
+    Stored,
+    TableName,
+    Write,
+)
+
+TRANSACTION_LIMIT = 100
+_PAGE = 1000
+
+
+def key_of(write: Write) -> Key:
+    """Return the key of the item that a write is about."""
+    return Key(write.item["pk"], write.item["sk"]) if isinstance(write, Put) else write.key
+
+
+def holds(condition: Condition, item: Item | None) -> bool:
+    """Say whether a condition holds for an item, or for its absence."""
+    if isinstance(condition, Anything):
+        return True
+    if isinstance(condition, Absent):
+        return item is None
+    if isinstance(condition, Exists):
+        return item is not None
+    return item is not None and item.get(condition.attribute) == condition.value
+
+
+class MemoryTables:
+    """``Tables`` in a dictionary per table, with the sort keys of each partition kept in order."""
+
+    def __init__(self) -> None:
+        self._items: dict[TableName, dict[Key, Item]] = {}
+        self._order: dict[tuple[TableName, str], list[str]] = {}
+        self._lock = threading.RLock()
+
+    def get(self, table: TableName, key: Key) -> Item | None:
+        """See ``Tables``."""
+        with self._lock:
+            return copy.deepcopy(self._items.get(table, {}).get(Key(*key)))
+
+    def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
+        """See ``Tables``."""
+        found = {key: item for key in keys if (item := self.get(table, key)) is not None}
+        if not attributes:
+            return found
+        wanted = {"pk", "sk", *attributes}
+        return {key: {k: v for k, v in item.items() if k in wanted} for key, item in found.items()}
+
+    def query(
+        self,
+        table: TableName,
+        pk: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        end: str = "",
+        index: str = "",
+        reverse: bool = False,
+        limit: int = 0,
+        cursor: str = "",
+    ) -> Page:
+        """See ``Tables``."""
+        with self._lock:
+            rows = self._of_index(table, index, pk) if index else self._of_partition(table, pk)
+            chosen = [(k, i) for k, i in rows if k.startswith(prefix) and k >= start and (not end or k <= end)]
+            if reverse:
+                chosen.reverse()
+            if cursor:
+                after = [n for n, (k, i) in enumerate(chosen) if _cursor(k, i) == cursor]
+                chosen = chosen[after[0] + 1 :] if after else []
+            size = limit or _PAGE
+            page = chosen[:size]
+            more = _cursor(*page[-1]) if len(chosen) > size else ""
+            return Page(tuple(copy.deepcopy(item) for _, item in page), more)
+
+    def write(self, writes: Sequence[Write]) -> None:
+        """See ``Tables``."""
+        keys = [(w.table, key_of(w)) for w in writes]
+        if len(writes) > TRANSACTION_LIMIT or len(set(keys)) != len(keys):
+            raise InvalidInput(f"a transaction of {len(writes)} writes is too large or names an item twice")
+        with self._lock:
+            failed = tuple(
+                n
+                for n, (w, (table, key)) in enumerate(zip(writes, keys, strict=True))
+                if not holds(w.condition, self._items.get(table, {}).get(key))
+            )
+            if failed:
+                raise ConditionFailed(f"{len(failed)} of {len(writes)} conditions do not hold", failed)
+            for write in writes:
+                self._apply(write)
+
+    def write_many(self, table: TableName, items: Sequence[Item]) -> None:
+        """See ``Tables``."""
+        with self._lock:
+            for item in items:
+                self._apply(Put(table, item, Anything()))
+
+    def _apply(self, write: Write) -> None:
+        key = key_of(write)
+        items = self._items.setdefault(write.table, {})
+        order = self._order.setdefault((write.table, key.pk), [])
+        if isinstance(write, Put):
+            if key not in items:
+                insort(order, key.sk)
+            items[key] = copy.deepcopy(dict(write.item))
+        elif isinstance(write, Delete) and key in items:
+            del items[key]
+            del order[bisect_left(order, key.sk)]
+
+    def _of_partition(self, table: TableName, pk: str) -> list[tuple[str, Item]]:
+        items = self._items.get(table, {})
+        return [(sk, items[Key(pk, sk)]) for sk in self._order.get((table, pk), [])]
+
+    def _of_index(self, table: TableName, index: str, pk: str) -> list[tuple[str, Item]]:
+        items = self._items.get(table, {}).values()
+        rows = [(i[f"{index}_sk"], i) for i in items if i.get(f"{index}_pk") == pk and f"{index}_sk" in i]
+        return sorted(rows, key=lambda row: (row[0], row[1]["pk"], row[1]["sk"]))
+
+
+def _cursor(key: str, item: Item) -> str:
+    return "\x1f".join((key, item["pk"], item["sk"]))
+
+
+class MemoryBlobs:
+    """``Blobs`` in a dictionary; presigned URLs are ``memory://`` ones that nothing serves."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[BucketName, str], list[Stored]] = {}
+        self._uploads: dict[str, tuple[BucketName, str]] = {}
+        self._versions = count(1)
+        self._lock = threading.RLock()
+
+    def get(self, bucket: BucketName, key: str, version: str = "") -> Stored:
+        """See ``Blobs``."""
+        with self._lock:
+            for stored in reversed(self._objects.get((bucket, key), [])):
+                if version in ("", stored.version):
+                    return stored
+        raise NotFound(f"{bucket}/{key} {version}".strip() + " does not exist")
+
+    def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:
+        """See ``Blobs``."""
+        digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        with self._lock:
+            stored = Stored(bytes(body), f"v{next(self._versions)}", digest, dict(metadata or {}))
+            self._objects.setdefault((bucket, key), []).append(stored)
+        return stored.version
+
+    def list(self, bucket: BucketName, prefix: str) -> Iterator[Listed]:
+        """See ``Blobs``."""
+        with self._lock:
+            rows = sorted((k, v[-1]) for (b, k), v in self._objects.items() if b == bucket and k.startswith(prefix))
+        return (Listed(key, len(stored.body), stored.etag) for key, stored in rows)
+
+    def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
+        """See ``Blobs``."""
+        stored = self.get(*source)
+        self.put(*target, stored.body, metadata=stored.metadata)
+
+    def delete(self, bucket: BucketName, key: str) -> None:
+        """See ``Blobs``."""
+        with self._lock:
+            self._objects.pop((bucket, key), None)
+
+    def size(self, bucket: BucketName, key: str) -> int:
+        """See ``Blobs``."""
+        return len(self.get(bucket, key).body)
+
+    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+        """See ``Blobs``."""
+        return f"memory://{bucket}/{key}?expires={expires_s}"
+
+    def presigned_put(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+        """See ``Blobs``."""
+        return f"memory://{bucket}/{key}?method=PUT&expires={expires_s}"
+
+    def start_upload(self, bucket: BucketName, key: str, parts: int) -> tuple[str, tuple[str, ...]]:
+        """See ``Blobs``."""
+        upload = f"upload-{next(self._versions)}"
+        self._uploads[upload] = (bucket, key)
+        urls = tuple(f"memory://{bucket}/{key}?upload={upload}&part={n}" for n in range(1, parts + 1))
+        return upload, urls
+
+    def finish_upload(self, bucket: BucketName, key: str, upload: str, etags: Sequence[tuple[int, str]]) -> None:
+        """See ``Blobs``; in memory the parts have no bytes, so the object is made of their etags."""
+        self.abort_upload(bucket, key, upload)
+        self.put(bucket, key, "".join(etag for _, etag in sorted(etags)).encode())
+
+    def abort_upload(self, bucket: BucketName, key: str, upload: str) -> None:
+        """See ``Blobs``."""
+        if self._uploads.pop(upload, None) != (bucket, key):
+            raise NotFound(f"there is no upload {upload} of {bucket}/{key}")

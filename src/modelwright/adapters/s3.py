@@ -1,0 +1,124 @@
+"""``Blobs`` on S3."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from modelwright.errors import InvalidInput, NotFound
+from modelwright.storage import BucketName, Listed, Stored
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NoSuchUpload", "NotFound"}
+
+
+class S3Blobs:
+    """``Blobs`` over the deployed buckets.
+
+    Args:
+        client: a boto3 S3 client.
+        names: the deployed name of each bucket.
+    """
+
+    def __init__(self, client: "S3Client", names: Mapping[BucketName, str]) -> None:
+        self._client = client
+        self._names = names
+
+    def get(self, bucket: BucketName, key: str, version: str = "") -> Stored:
+        """See ``Blobs``."""
+        extra: dict[str, Any] = {"VersionId": version} if version else {}
+        try:
+            answer = self._client.get_object(Bucket=self._name(bucket), Key=key, **extra)
+        except ClientError as error:
+            raise _translated(error, bucket, key) from error
+        return Stored(
+            answer["Body"].read(),
+            answer.get("VersionId") or "",
+            answer["ETag"].strip('"'),
+            answer.get("Metadata", {}),
+        )
+
+    def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:
+        """See ``Blobs``."""
+        answer = self._client.put_object(Bucket=self._name(bucket), Key=key, Body=body, Metadata=dict(metadata or {}))
+        return answer.get("VersionId") or ""
+
+    def list(self, bucket: BucketName, prefix: str) -> Iterator[Listed]:
+        """See ``Blobs``."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name(bucket), Prefix=prefix)
+        for page in pages:
+            for row in page.get("Contents", []):
+                yield Listed(row["Key"], row["Size"], row["ETag"].strip('"'))
+
+    def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
+        """See ``Blobs``."""
+        bucket, key, version = source
+        origin: Any = {"Bucket": self._name(bucket), "Key": key} | ({"VersionId": version} if version else {})
+        try:
+            self._client.copy_object(Bucket=self._name(target[0]), Key=target[1], CopySource=origin)
+        except ClientError as error:
+            raise _translated(error, bucket, key) from error
+
+    def delete(self, bucket: BucketName, key: str) -> None:
+        """See ``Blobs``."""
+        self._client.delete_object(Bucket=self._name(bucket), Key=key)
+
+    def size(self, bucket: BucketName, key: str) -> int:
+        """See ``Blobs``."""
+        try:
+            return self._client.head_object(Bucket=self._name(bucket), Key=key)["ContentLength"]
+        except ClientError as error:
+            raise _translated(error, bucket, key) from error
+
+    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+        """See ``Blobs``."""
+        return self._sign("get_object", bucket, key, expires_s)
+
+    def presigned_put(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+        """See ``Blobs``."""
+        return self._sign("put_object", bucket, key, expires_s)
+
+    def start_upload(self, bucket: BucketName, key: str, parts: int) -> tuple[str, tuple[str, ...]]:
+        """See ``Blobs``."""
+        upload = self._client.create_multipart_upload(Bucket=self._name(bucket), Key=key)["UploadId"]
+        urls = tuple(
+            self._sign("upload_part", bucket, key, 3600, UploadId=upload, PartNumber=n) for n in range(1, parts + 1)
+        )
+        return upload, urls
+
+    def finish_upload(self, bucket: BucketName, key: str, upload: str, etags: Sequence[tuple[int, str]]) -> None:
+        """See ``Blobs``."""
+        parts: Any = {"Parts": [{"PartNumber": n, "ETag": etag} for n, etag in sorted(etags)]}
+        try:
+            self._client.complete_multipart_upload(
+                Bucket=self._name(bucket), Key=key, UploadId=upload, MultipartUpload=parts
+            )
+        except ClientError as error:
+            raise _translated(error, bucket, key) from error
+
+    def abort_upload(self, bucket: BucketName, key: str, upload: str) -> None:
+        """See ``Blobs``."""
+        try:
+            self._client.abort_multipart_upload(Bucket=self._name(bucket), Key=key, UploadId=upload)
+        except ClientError as error:
+            raise _translated(error, bucket, key) from error
+
+    def _sign(self, operation: str, bucket: BucketName, key: str, expires_s: int, **extra: Any) -> str:
+        params = {"Bucket": self._name(bucket), "Key": key, **extra}
+        return self._client.generate_presigned_url(operation, Params=params, ExpiresIn=expires_s)
+
+    def _name(self, bucket: BucketName) -> str:
+        if bucket not in self._names:
+            raise InvalidInput(f"this function was given no bucket for {bucket}: it may not touch it")
+        return self._names[bucket]
+
+
+def _translated(error: ClientError, bucket: str, key: str) -> Exception:
+    code = error.response["Error"]["Code"]
+    if code in _MISSING:
+        return NotFound(f"{bucket}/{key} does not exist")
+    if code in ("InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"):
+        return InvalidInput(f"the upload of {bucket}/{key} cannot be completed: {code}")
+    return error

@@ -1,0 +1,31 @@
+"""Who asks, for which workspace, and at what time: the one argument every use case takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+Authority = Callable[[str, str], None]
+"""Raises ``Forbidden`` unless the caller may do *action* on *resource*."""
+
+
+def _nobody(action: str, resource: str) -> None:
+    """The platform's own work: events and schedules act for the platform itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, delivery or command.
+
+    ``now`` is domain time: wall time for people, the event's time for consumers, and a
+    virtual time only on a stack that allows one.
+    """
+
+    workspace: str
+    actor: str
+    now: datetime
+    correlation_id: str
+    authority: Authority = field(default=_nobody, repr=False, compare=False)
+
+    def authorise(self, action: str, resource: str) -> None:
+        """Raise ``Forbidden`` unless the actor may do ``action`` (``runs:write``) on ``resource`` (``run/7``)."""
+        self.authority(action, resource)

@@ -1,0 +1,631 @@
+"""What functions promise each other: every event of the platform, versioned.
+
+An event is a fact in the past tense. Its class name is EventBridge's ``detail-type``; its
+fields only ever get added to, and a change of meaning is a new class. Events carry ids,
+digests, figures and reasons, never rows of data or personal values, because the log keeps
+them for ever. ``events/schemas`` holds the JSON schemas generated from this module.
+
+Times are ISO 8601 in UTC. A *window* is half open: ``[start, end)``.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from modelwright.errors import InvalidInput
+
+SOURCE = "modelwright"
+SCHEDULE_DUE = "ScheduleDue"
+
+
+class Value(BaseModel):
+    """A frozen part of an event."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Event(Value):
+    """Base of all events.
+
+    Attributes:
+        schema_version: raised when fields are added; readers of newer code lift older events.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+    @classmethod
+    def detail_type(cls) -> str:
+        """EventBridge's name of this event."""
+        return cls.__name__
+
+
+class Envelope(Value):
+    """How an event travels on the bus (``detail``) and lies in the log.
+
+    Attributes:
+        id: unique; the idempotency key of every consumer.
+        stream: the log stream of the aggregate that it happened to.
+        sequence: its place in that stream, from 1.
+        at: domain time.
+        actor: a pseudonymous id of who caused it.
+        correlation_id: joins all that one cause set off.
+    """
+
+    id: str
+    type: str
+    schema_version: int
+    workspace: str
+    stream: str
+    sequence: int
+    at: datetime
+    actor: str
+    correlation_id: str
+    data: dict[str, Any]
+
+
+class Window(Value):
+    """A half-open interval of event time."""
+
+    start: datetime
+    end: datetime
+
+
+class Estimate(Value):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+# --- the project -------------------------------------------------------------------------
+
+
+class ProjectApplied(Event):
+    """A team's definitions (features, models, policies) took effect."""
+
+    project: str
+    digest: str
+    models: tuple[str, ...]
+    sources: tuple[str, ...]
+    views: tuple[str, ...]
+
+
+# --- data --------------------------------------------------------------------------------
+
+
+class UploadAccepted(Event):
+    """An upload passed quality; ``key`` is the object with its good rows, for others to read."""
+
+    source: str
+    upload_key: str
+    upload_version: str
+    digest: str
+    key: str
+    rows: int
+    bad_rows: int
+    window: Window
+    profile_key: str
+
+
+class Finding(Value):
+    """One reason of a quality verdict."""
+
+    check: str
+    column: str = ""
+    severity: Literal["warn", "block"]
+    text: str
+
+
+class QualityFailed(Event):
+    """An upload, or some of its rows, went to quarantine and is served to nobody."""
+
+    source: str
+    upload_key: str
+    upload_version: str
+    quarantine_id: str
+    quarantine_key: str
+    rows: int
+    window: Window | None = None
+    findings: tuple[Finding, ...]
+
+
+class QuarantineReleased(Event):
+    """A quarantine closed: the data was repaired, sent again correctly, or discarded."""
+
+    source: str
+    quarantine_id: str
+    reason: str
+
+
+class ColumnDrift(Value):
+    """One column's verdict."""
+
+    column: str
+    detector: str
+    effect: float
+    floor: float
+    p_value: float
+    drifted: bool
+
+
+class DriftDetected(Event):
+    """The distribution of a source moved against its reference; evidence, never alone a reason to retrain."""
+
+    source: str
+    window: Window
+    reference: str
+    columns: tuple[ColumnDrift, ...]
+
+
+class FeaturesMaterialized(Event):
+    """Rows of an accepted upload are in the offline store and, where newest, online."""
+
+    source: str
+    upload_key: str
+    views: tuple[str, ...]
+    rows: int
+    online_items: int
+    window: Window
+
+
+class TrainingSetSaved(Event):
+    """An immutable set of examples: a point-in-time join, stored under its content's digest."""
+
+    request_id: str
+    model: str
+    digest: str
+    key: str
+    rows: int
+    window: Window
+    features: tuple[str, ...]
+
+
+# --- performance -------------------------------------------------------------------------
+
+
+class Performance(Value):
+    """How one version did on flights of truth: figures with 95 % intervals.
+
+    Attributes:
+        version: the model version.
+        rows: labelled predictions.
+        positives: of these, with a positive label.
+        mean_score: mean predicted probability.
+    """
+
+    version: int
+    rows: int
+    positives: int
+    mean_score: float
+    auc: Estimate | None = None
+    brier: Estimate
+
+
+class Comparison(Value):
+    """Two versions on the very same rows: sums of ``loss(challenger) - loss(champion)`` per row (Brier, in [-1, 1]).
+
+    Attributes:
+        rows: labelled rows that both scored.
+        total: sum of differences.
+        squares: sum of squared differences.
+    """
+
+    challenger: int
+    champion: int
+    rows: int
+    total: float
+    squares: float
+
+
+class PerformanceMeasured(Event):
+    """Labels of an upload were joined with the predictions they belong to."""
+
+    model: str
+    window: Window
+    labels_key: str
+    labels: int
+    joined: int
+    performances: tuple[Performance, ...]
+    comparisons: tuple[Comparison, ...]
+    canary_comparisons: tuple[Comparison, ...]
+
+
+class PerformanceDegraded(Event):
+    """The champion does worse than it did when it was new, by more than chance."""
+
+    model: str
+    version: int
+    window: Window
+    metric: str
+    value: Estimate
+    reference: float
+    reason: str
+
+
+# --- retraining --------------------------------------------------------------------------
+
+
+class TrainingRequested(Event):
+    """A training was decided and its budget reserved."""
+
+    training_id: str
+    model: str
+    trigger: str
+    reason: str
+    trainer: str
+    window: Window
+    champion: int | None
+    reserved: float
+
+
+class TrainingDeclined(Event):
+    """A trigger came and no training was started; every reason at once."""
+
+    model: str
+    trigger: str
+    reasons: tuple[str, ...]
+
+
+class TrainingStarted(Event):
+    """The trainer accepted the job."""
+
+    training_id: str
+    model: str
+    trainer: str
+    job: str
+
+
+class Evaluation(Value):
+    """Challenger against champion on held-out labelled rows.
+
+    Attributes:
+        auc_difference: challenger minus champion, paired.
+        brier_difference: challenger minus champion, paired (below zero: better).
+    """
+
+    rows: int
+    window: Window
+    challenger_auc: Estimate
+    challenger_brier: float
+    champion_auc: Estimate | None = None
+    champion_brier: float | None = None
+    auc_difference: Estimate | None = None
+    brier_difference: Estimate | None = None
+
+
+class TrainingCompleted(Event):
+    """A trained model lies in the artifacts bucket; run and version follow from this event."""
+
+    training_id: str
+    model: str
+    trigger: str
+    artifact_key: str
+    artifact_digest: str
+    features: tuple[str, ...]
+    dataset_digest: str
+    dataset_key: str
+    rows: int
+    window: Window
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+    evaluation: Evaluation
+    project_digest: str
+    seconds: float
+    cost: float
+
+
+class TrainingFailed(Event):
+    """A training ended without a model; its reservation is released."""
+
+    training_id: str
+    model: str
+    reason: str
+
+
+# --- tracking ----------------------------------------------------------------------------
+
+
+class ExperimentCreated(Event):
+    """An experiment exists."""
+
+    experiment_id: str
+    name: str
+
+
+class ExperimentChanged(Event):
+    """An experiment was renamed, deleted or restored."""
+
+    experiment_id: str
+    change: Literal["renamed", "deleted", "restored"]
+
+
+class RunCreated(Event):
+    """A run began."""
+
+    run_id: str
+    experiment_id: str
+    training_id: str = ""
+
+
+class RunEnded(Event):
+    """A run reached a final status."""
+
+    run_id: str
+    experiment_id: str
+    status: str
+
+
+class RunChanged(Event):
+    """A run was deleted or restored."""
+
+    run_id: str
+    experiment_id: str
+    change: Literal["deleted", "restored"]
+
+
+class LoggedModelCreated(Event):
+    """A logged model exists."""
+
+    model_id: str
+    experiment_id: str
+    run_id: str = ""
+
+
+class LoggedModelChanged(Event):
+    """A logged model was finalized or deleted."""
+
+    model_id: str
+    experiment_id: str
+    change: Literal["ready", "failed", "deleted"]
+
+
+# --- registry ----------------------------------------------------------------------------
+
+
+class RegisteredModelCreated(Event):
+    """A registered model exists."""
+
+    model: str
+
+
+class RegisteredModelChanged(Event):
+    """A registered model was renamed or deleted."""
+
+    model: str
+    change: Literal["renamed", "deleted"]
+    new_name: str = ""
+
+
+class ModelVersionCreated(Event):
+    """A version of a registered model exists."""
+
+    model: str
+    version: int
+    source: str
+    artifact_key: str
+    run_id: str = ""
+    training_id: str = ""
+    features: tuple[str, ...] = ()
+
+
+class ModelVersionDeleted(Event):
+    """A version was deleted."""
+
+    model: str
+    version: int
+
+
+class GateResult(Value):
+    """What one gate said."""
+
+    gate: str
+    passed: bool
+    text: str
+
+
+class TransitionRequested(Event):
+    """Somebody asked that a version take an alias."""
+
+    request_id: str
+    model: str
+    version: int
+    alias: str
+
+
+class TransitionRefused(Event):
+    """Gates said no; all reasons at once."""
+
+    request_id: str
+    model: str
+    version: int
+    alias: str
+    results: tuple[GateResult, ...]
+
+
+class AliasChanged(Event):
+    """An alias points to another version (or, with ``version`` None, to none any more).
+
+    Attributes:
+        forced: why the gates' no was overridden, if it was.
+    """
+
+    model: str
+    alias: str
+    version: int | None
+    previous: int | None
+    request_id: str = ""
+    results: tuple[GateResult, ...] = ()
+    forced: str = ""
+    reason: str = ""
+
+
+# --- rollout -----------------------------------------------------------------------------
+
+
+class Route(Value):
+    """A share of traffic, in percent; shadows score everything and answer nobody."""
+
+    version: int
+    role: Literal["champion", "canary", "shadow"]
+    percent: int
+
+
+class RoutesChanged(Event):
+    """Traffic of a model is split anew."""
+
+    model: str
+    routes: tuple[Route, ...]
+    reason: str
+
+
+class RolloutStarted(Event):
+    """A canary began."""
+
+    rollout_id: str
+    model: str
+    challenger: int
+    champion: int
+    percent: int
+
+
+class Judgement(Value):
+    """Evidence of a canary so far: paired loss differences (challenger minus champion) on canary rows.
+
+    Attributes:
+        mean: mean difference.
+        low: lower end of the one-sided anytime-valid 95 % confidence sequence.
+        high: upper end of the same for the other side.
+    """
+
+    rows: int
+    mean: float
+    low: float
+    high: float
+
+
+class RolloutStepped(Event):
+    """The canary got a larger share."""
+
+    rollout_id: str
+    model: str
+    percent: int
+    judgement: Judgement
+
+
+class RolloutPromoted(Event):
+    """The canary passed its last step; the registry makes it champion."""
+
+    rollout_id: str
+    model: str
+    challenger: int
+    champion: int
+    judgement: Judgement
+
+
+class RolloutRolledBack(Event):
+    """The canary did harm, or was aborted; all traffic is the champion's again."""
+
+    rollout_id: str
+    model: str
+    challenger: int
+    champion: int
+    reason: str
+    judgement: Judgement
+
+
+# --- governance, insights ----------------------------------------------------------------
+
+
+class AccessChanged(Event):
+    """A token was made or revoked."""
+
+    token_id: str
+    change: Literal["issued", "revoked"]
+    roles: tuple[str, ...]
+
+
+class AccessRefused(Event):
+    """A known caller was refused."""
+
+    action: str
+    resource: str
+
+
+class RootAnchored(Event):
+    """The heads of all streams were written to the Object-Lock bucket."""
+
+    key: str
+    streams: int
+    items: int
+    root: str
+
+
+class IncidentOpened(Event):
+    """Something needs a person's eye."""
+
+    incident_id: str
+    severity: Literal["info", "warning", "critical"]
+    subject: str
+    text: str
+    cause_id: str
+
+
+class IncidentClosed(Event):
+    """The cause of an incident is gone."""
+
+    incident_id: str
+    reason: str
+
+
+class ScheduleDue(BaseModel):
+    """The command that every schedule sends, and a virtual clock in its stead; no fact, so not in the log.
+
+    Attributes:
+        name: which schedule.
+        at: when it was due; domain time of all that follows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    at: datetime
+    workspace: str = Field(default="", description="empty: the stack's own")
+
+
+def _all_events(cls: type[Event] = Event) -> dict[str, type[Event]]:
+    found: dict[str, type[Event]] = {}
+    for child in cls.__subclasses__():
+        found[child.detail_type()] = child
+        found.update(_all_events(child))
+    return found
+
+
+def kinds() -> dict[str, type[Event]]:
+    """Return every event class by its detail type."""
+    return dict(sorted(_all_events().items()))
+
+
+class Delivery(Value):
+    """An event as a consumer receives it.
+
+    Attributes:
+        consumer: the function that handles it.
+    """
+
+    consumer: str
+    envelope: Envelope
+    event: Any
+
+    @classmethod
+    def read(cls, consumer: str, detail: dict[str, Any]) -> Self:
+        """Parse a bus event's ``detail``.
+
+        Raises:
+            InvalidInput: the detail is no envelope, or its type is unknown to this code.
+        """
+        envelope = Envelope.model_validate(detail)
+        known = kinds().get(envelope.type)
+        if known is None:
+            raise InvalidInput(f"{consumer} got the unknown event type {envelope.type}")
+        return cls(consumer=consumer, envelope=envelope, event=known.model_validate(envelope.data))

@@ -1,0 +1,297 @@
+"""What a team declares, validated: sources, feature views, models and policies.
+
+``modelwright apply`` reads ``modelwright.toml`` and ``features.py``, makes one ``Project`` of
+them, and stores it as JSON beside a content-addressed wheel of the team's code. Every function
+reads the same document, so nobody's definitions drift from anybody else's.
+
+================  ==========================  =============
+entity            pk                          sk
+================  ==========================  =============
+current project   ``WS#<ws>#PROJECT``         ``CURRENT``
+applied project   ``WS#<ws>#PROJECT``         ``<digest>``
+================  ==========================  =============
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from modelwright.errors import NotFound
+from modelwright.storage import Key, Tables
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
+DAY_S = 86_400
+
+
+class Declared(BaseModel):
+    """Base of all declarations: frozen, and a word that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(Declared):
+    """One column of a source.
+
+    Attributes:
+        nullable: whether missing values are normal; a column that is not may have none.
+        low: smallest value that can be true, if there is one.
+        high: largest value that can be true.
+        values: the only values that can be true, if they are known.
+    """
+
+    type: ColumnType
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+
+
+class Source(Declared):
+    """Files below a prefix of the landing bucket (and pushed rows) of one shape.
+
+    Attributes:
+        prefix: where its files land, ending in ``/``.
+        key: columns that name a row; the newest row of a key wins.
+        event_time: when the row's facts were so.
+        available_at: when the row became known; upload time where there is no such column.
+        labels: whether these are labels that arrive late, for predictions made before.
+    """
+
+    prefix: str
+    columns: dict[str, Column]
+    key: tuple[str, ...]
+    event_time: str
+    available_at: str = ""
+    labels: bool = False
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Source":
+        named = {*self.key, self.event_time, *([self.available_at] if self.available_at else [])}
+        if missing := sorted(named - set(self.columns)):
+            raise ValueError(f"source {self.prefix} names columns it does not declare: {', '.join(missing)}")
+        if not self.prefix.endswith("/"):
+            raise ValueError(f"the prefix {self.prefix} must end in /")
+        return self
+
+
+class Aggregate(Declared):
+    """One aggregation of a window view: integer counts and sums, so that every path is exact.
+
+    Attributes:
+        function: ``count`` of rows; ``sum`` and ``mean`` of ``column``, whose values must be integers.
+        column: the column; none for ``count``.
+        where: only rows whose boolean column of this name is true.
+    """
+
+    function: Literal["count", "sum", "mean"]
+    column: str = ""
+    where: str = ""
+
+
+class View(Declared):
+    """Features of one entity from one source.
+
+    A *latest* view (``features``) serves the newest row; a *window* view (``aggregates``) serves
+    aggregations over windows that end at full hours: as of ``t``, rows whose availability lies in
+    ``[floor_hour(t) - window, floor_hour(t))``.
+
+    Attributes:
+        entity: the join keys.
+        features: columns served as they are.
+        aggregates: by name; a feature is called ``<name>_<window>``, e.g. ``mean_delay_2h``.
+        windows_h: window lengths in hours.
+        ttl_h: older rows are not served (0: never too old).
+        version: raised when a change breaks readers.
+    """
+
+    entity: tuple[str, ...]
+    source: str
+    features: tuple[str, ...] = ()
+    aggregates: dict[str, Aggregate] = Field(default_factory=dict)
+    windows_h: tuple[int, ...] = ()
+    ttl_h: int = 0
+    version: int = 1
+    owner: str = ""
+    description: str = ""
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the names of the features that this view serves, in order."""
+        windows = tuple(f"{name}_{_window(hours)}" for hours in self.windows_h for name in self.aggregates)
+        return (*self.features, *windows)
+
+
+class OnDemand(Declared):
+    """Features computed from the request (and stored features) by a plain-Python row function.
+
+    Attributes:
+        function: ``module:function`` in the team's code: ``dict -> dict``.
+        inputs: names of request columns and stored features that it reads.
+        outputs: names of the features it gives.
+    """
+
+    function: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Label(Declared):
+    """What a model predicts: is ``column`` of a label source above a threshold?"""
+
+    source: str
+    column: str
+    above: float
+
+
+class MonitoringPolicy(Declared):
+    """When a champion counts as degraded. See ``modelwright.monitoring.performance``."""
+
+    metric: Literal["auc", "brier"] = "brier"
+    min_rows: int = 500
+    windows: int = 3
+    agreeing: int = 2
+    tolerance: float = 0.0
+    alpha: float = 0.05
+
+
+class RetrainingPolicy(Declared):
+    """When to train, on what, and what it may cost.
+
+    Attributes:
+        window_days: labelled history to train on.
+        holdout_days: the newest part of it, on which challenger meets champion.
+        cooldown_days: between trainings.
+        budget: money per calendar month, in US dollars.
+        reserve: money reserved per training.
+        trainer: name of a trainer plugin.
+    """
+
+    triggers: tuple[str, ...] = ("performance", "manual")
+    window_days: int = 84
+    holdout_days: int = 14
+    cooldown_days: int = 21
+    budget: float = 5.0
+    reserve: float = 0.05
+    trainer: str = "lambda"
+    veto_on_quarantine: bool = True
+
+
+class GatePolicy(Declared):
+    """Which gates a version passes before it takes an alias, and their parameters."""
+
+    gates: tuple[str, ...] = ("metric_floor", "beats_champion", "data_known")
+    metric: str = "auc"
+    floor: float = 0.6
+    tolerance: float = 0.0
+
+
+class RolloutPolicy(Declared):
+    """How a challenger takes over.
+
+    Attributes:
+        steps: percent of traffic per step; the last is 100.
+        min_rows: labelled canary rows that a step needs before it is judged.
+        alpha: chance of a false rollback over the whole rollout.
+        margin: harm (mean loss difference) that is tolerated.
+        judge: name of a judge plugin.
+    """
+
+    steps: tuple[int, ...] = (10, 50, 100)
+    min_rows: int = 200
+    alpha: float = 0.05
+    margin: float = 0.0
+    judge: str = "paired_confidence_sequence"
+
+
+class Model(Declared):
+    """A model: what it is asked, what it is fed, how it is trained, watched and replaced.
+
+    Attributes:
+        id_column: request column that names a prediction; labels join by it.
+        time_column: request column with the time as of which it is asked.
+        request: request columns and their types.
+        views: names of feature views.
+        on_demand: names of on-demand feature groups.
+        inputs: the features the model is fed, in order.
+        categorical: inputs that are categories.
+        trainer: ``module:function`` in the team's code: ``(frame, labels, parameters) -> model``.
+    """
+
+    id_column: str
+    time_column: str
+    request: dict[str, ColumnType]
+    views: tuple[str, ...]
+    on_demand: tuple[str, ...] = ()
+    inputs: tuple[str, ...]
+    categorical: tuple[str, ...] = ()
+    label: Label
+    trainer: str
+    parameters: dict[str, float] = Field(default_factory=dict)
+    monitoring: MonitoringPolicy = MonitoringPolicy()
+    retraining: RetrainingPolicy = RetrainingPolicy()
+    gates: GatePolicy = GatePolicy()
+    rollout: RolloutPolicy = RolloutPolicy()
+
+
+class Project(Declared):
+    """All of a team's declarations, and the digest of the code they came with.
+
+    Attributes:
+        wheel: key of the code's wheel in the artifacts bucket; empty when there is no code.
+    """
+
+    name: Name
+    digest: str = ""
+    wheel: str = ""
+    sources: dict[Name, Source]
+    views: dict[Name, View] = Field(default_factory=dict)
+    on_demand: dict[Name, OnDemand] = Field(default_factory=dict)
+    models: dict[Name, Model] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> "Project":
+        for name, view in self.views.items():
+            if view.source not in self.sources:
+                raise ValueError(f"view {name} reads source {view.source}, which is not declared")
+        for name, model in self.models.items():
+            for view_name in model.views:
+                if view_name not in self.views:
+                    raise ValueError(f"model {name} uses view {view_name}, which is not declared")
+            if model.label.source not in self.sources:
+                raise ValueError(f"model {name} takes labels from {model.label.source}, which is not declared")
+        return self
+
+    def model(self, name: str) -> Model:
+        """Return a model; raises ``NotFound`` with what there is."""
+        if name not in self.models:
+            raise NotFound(f"model {name} is not in project {self.name}: it has {', '.join(self.models) or 'none'}")
+        return self.models[name]
+
+    def source_of(self, key: str) -> str:
+        """Return the name of the source whose files land under this key; raises ``NotFound``."""
+        for name, source in self.sources.items():
+            if key.startswith(source.prefix):
+                return name
+        prefixes = ", ".join(s.prefix for s in self.sources.values())
+        raise NotFound(f"no source of project {self.name} takes {key}: their prefixes are {prefixes}")
+
+
+def current_key(workspace: str) -> Key:
+    """Return the key of the workspace's current project."""
+    return Key(f"WS#{workspace}#PROJECT", "CURRENT")
+
+
+def load_current(tables: Tables, workspace: str) -> Project:
+    """Return the workspace's project.
+
+    Raises:
+        NotFound: none was applied yet.
+    """
+    item = tables.get("governance", current_key(workspace))
+    if item is None:
+        raise NotFound(f"workspace {workspace} has no project yet: run `modelwright apply`")
+    return Project.model_validate_json(item["project"])
+
+
+def _window(hours: int) -> str:
+    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"

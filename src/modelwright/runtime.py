@@ -1,0 +1,492 @@
+"""What a Lambda function is made of: settings, wiring, routes and consumers, and errors as HTTP.
+
+``functions/<name>/handler.py`` names its routes and consumers and builds one ``Function`` of them:
+
+    handler = Function("rollout", table="rollout", routes=(Route("GET", "/v1/rollouts/<model>", show),),
+                       consumers={AliasChanged: follow_alias}, schedules={"rollout": step_all})
+
+A route is ``(Request, Wiring) -> Answer | JSON``; a consumer ``(Delivery, Call, Wiring) -> None``.
+Use cases run again when a conditional write lost a race (nothing was written then), a delivery
+that came before is skipped, and each outcome is one log line.
+"""
+
+import base64
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import unquote
+
+from aws_lambda_powertools import Logger
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from modelwright import errors
+from modelwright.context import Call
+from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
+from modelwright.governance.access import Grant, Identity, require
+from modelwright.log import Log, new_id
+from modelwright.project import Project, load_current
+from modelwright.storage import Blobs, BucketName, TableName, Tables
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+
+AS_OF_HEADER = "x-modelwright-as-of"
+CORRELATION_HEADER = "x-correlation-id"
+PLATFORM = "platform"
+_ATTEMPTS = 6
+_BODY_LIMIT = 6 * 1024 * 1024
+
+M = TypeVar("M", bound=BaseModel)
+
+STATUS: tuple[tuple[type[errors.ModelwrightError], int, str], ...] = (
+    (errors.EndpointNotFound, 404, "ENDPOINT_NOT_FOUND"),
+    (errors.NotFound, 404, "RESOURCE_DOES_NOT_EXIST"),
+    (errors.AlreadyExists, 400, "RESOURCE_ALREADY_EXISTS"),
+    (errors.InvalidInput, 400, "INVALID_PARAMETER_VALUE"),
+    (errors.Refused, 409, "RESOURCE_CONFLICT"),
+    (errors.Conflict, 409, "RESOURCE_CONFLICT"),
+    (errors.Forbidden, 403, "PERMISSION_DENIED"),
+    (errors.Unauthenticated, 401, "UNAUTHENTICATED"),
+    (errors.TooLarge, 413, "REQUEST_LIMIT_EXCEEDED"),
+    (errors.Unavailable, 503, "TEMPORARILY_UNAVAILABLE"),
+    (errors.NotImplementedHere, 501, "NOT_IMPLEMENTED"),
+)
+"""Status and MLflow error code of each class; the first that fits counts."""
+
+
+class Settings(BaseModel):
+    """What the template tells a function through its environment.
+
+    Attributes:
+        workspace: the workspace of deliveries that carry none (uploads, schedules).
+        virtual_time: whether callers may say what time it is; only demo and test stacks do.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    function: str
+    workspace: str
+    bus: str
+    virtual_time: bool
+    tables: dict[TableName, str]
+    buckets: dict[BucketName, str]
+    environment: dict[str, str]
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read ``MODELWRIGHT_*`` variables."""
+
+        def named(prefix: str) -> dict[str, str]:
+            return {k.removeprefix(prefix).lower(): v for k, v in environment.items() if k.startswith(prefix)}
+
+        return cls.model_validate(
+            {
+                "function": environment.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+                "workspace": environment.get("MODELWRIGHT_WORKSPACE", "default"),
+                "bus": environment.get("MODELWRIGHT_BUS", ""),
+                "virtual_time": environment.get("MODELWRIGHT_VIRTUAL_TIME", "refused") == "allowed",
+                "tables": named("MODELWRIGHT_TABLE_"),
+                "buckets": named("MODELWRIGHT_BUCKET_"),
+                "environment": {k: v for k, v in environment.items() if k.startswith("MODELWRIGHT_")},
+            }
+        )
+
+
+class Wiring:
+    """The collaborators of use cases, each made when first asked for and kept while the process lives.
+
+    Args:
+        settings: the function's settings.
+        tables: instead of DynamoDB, in tests.
+        blobs: instead of S3, in tests.
+    """
+
+    def __init__(self, settings: Settings, *, tables: Tables | None = None, blobs: Blobs | None = None) -> None:
+        self.settings = settings
+        self._tables = tables
+        self._blobs = blobs
+        self.cache: dict[str, Any] = {}
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The tables that this function was given."""
+        if self._tables is not None:
+            return self._tables
+        from modelwright.adapters.dynamodb import DynamoTables
+
+        return DynamoTables(_client("dynamodb"), self.settings.tables)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The buckets that this function was given."""
+        if self._blobs is not None:
+            return self._blobs
+        from modelwright.adapters.s3 import S3Blobs
+
+        return S3Blobs(_client("s3"), self.settings.buckets)
+
+    @cached_property
+    def log(self) -> Log:
+        """The log, over this function's tables."""
+        return Log(self.tables)
+
+    @cached_property
+    def events(self) -> "EventBridgeClient":
+        """EventBridge; for ``publish`` alone."""
+        return cast("EventBridgeClient", _client("events"))
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        """Lambda; for trainers."""
+        return cast("LambdaClient", _client("lambda"))
+
+    def project(self, workspace: str) -> Project:
+        """Return the workspace's current project; raises ``NotFound``."""
+        return load_current(self.tables, workspace)
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request after authentication.
+
+    Attributes:
+        path: the parameters of the route.
+        query: every value of each query parameter.
+        headers: by lower-case name.
+        raw: the body as bytes.
+    """
+
+    call: Call
+    method: str
+    url_path: str
+    path: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
+    headers: Mapping[str, str]
+    raw: bytes
+
+    def first(self, name: str, default: str = "") -> str:
+        """Return the first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a JSON object (empty body: empty object); raises ``InvalidInput``."""
+        if not self.raw.strip():
+            return {}
+        try:
+            body = json.loads(self.raw)
+        except ValueError as error:
+            raise errors.InvalidInput(f"the body is no JSON: {error}") from error
+        if not isinstance(body, dict):
+            raise errors.InvalidInput(f"the body must be a JSON object, it is a {type(body).__name__}")
+        return body
+
+    def parse(self, model: type[M]) -> M:
+        """Return the body as a model; raises ``InvalidInput`` naming every wrong field."""
+        return validated(model, self.json())
+
+
+def validated(model: type[M], value: Any) -> M:
+    """Return ``value`` as a model; raises ``InvalidInput`` naming every wrong field."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in error.errors()[:10])
+        raise errors.InvalidInput(faults) from error
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; ``body`` is bytes, text, or anything that JSON can say."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+RouteHandler = Callable[[Request, Wiring], Any]
+Consumer = Callable[[Delivery, Call, Wiring], None]
+Scheduled = Callable[[ScheduleDue, Call, Wiring], None]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A new object of the landing bucket."""
+
+    key: str
+    version: str
+    size: int
+
+
+UploadHandler = Callable[[Upload, Call, Wiring], None]
+Raw = Callable[[dict[str, Any], Wiring], Any]
+ErrorBody = Callable[[errors.ModelwrightError, int, str], Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method, a path with ``<parameters>`` (``<path:rest>`` takes slashes), and who answers.
+
+    Attributes:
+        open: answered without a caller (login, health, version).
+    """
+
+    method: str
+    path: str
+    handler: RouteHandler
+    open: bool = False
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The path as a regular expression."""
+        expression = re.sub(r"<path:(\w+)>", r"(?P<\1>.+)", self.path)
+        expression = re.sub(r"(?<!\?P)<(\w+)>", r"(?P<\1>[^/]+)", expression)
+        return re.compile(f"^{expression}/?$")
+
+
+def mlflow_error(error: errors.ModelwrightError, status: int, code: str) -> Any:
+    """The error body of MLflow's protocol, which is ours everywhere else too."""
+    return {"error_code": code, "message": str(error)}
+
+
+class Function:
+    """A Lambda handler.
+
+    Args:
+        name: the function's name, as in the template and in ``HANDLED`` marks.
+        table: its capability's table, where marks of handled deliveries go.
+        routes: what it answers over HTTP.
+        consumers: what it does on each event.
+        schedules: what it does when a schedule of that name is due.
+        uploads: what it does when an object lands.
+        raw: takes any other payload (streams, direct invocations, the authorizer's request).
+        error_body: the protocol's form of an error.
+        wiring: instead of one made from the environment, in tests.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        table: TableName | None = None,
+        routes: Sequence[Route] = (),
+        consumers: Mapping[type[Event], Consumer] | None = None,
+        schedules: Mapping[str, Scheduled] | None = None,
+        uploads: UploadHandler | None = None,
+        raw: Raw | None = None,
+        error_body: ErrorBody = mlflow_error,
+        wiring: Wiring | None = None,
+    ) -> None:
+        self.name = name
+        self.table = table
+        self.routes = tuple(routes)
+        self.consumers = dict(consumers or {})
+        self.schedules = dict(schedules or {})
+        self._uploads = uploads
+        self._raw = raw
+        self._error_body = error_body
+        self._given = wiring
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """The function's collaborators."""
+        return self._given or Wiring(Settings.read(os.environ))
+
+    @cached_property
+    def _logger(self) -> Logger:
+        return Logger(service=self.name)
+
+    def __call__(self, event: dict[str, Any], context: object = None) -> Any:
+        """Handle one invocation, whatever sent it."""
+        if "requestContext" in event and "http" in event["requestContext"] and self.routes:
+            return self._http(event)
+        kind = event.get("detail-type")
+        if kind == "Object Created" and self._uploads is not None:
+            return self._upload(event)
+        if kind == SCHEDULE_DUE:
+            return self._schedule(event)
+        if kind is not None:
+            return self._deliver(event)
+        if self._raw is None:
+            raise errors.InvalidInput(f"{self.name} does not understand this payload: {sorted(event)}")
+        return self._raw(event, self.wiring)
+
+    # --- HTTP ---------------------------------------------------------------------------
+
+    def _http(self, event: dict[str, Any]) -> dict[str, Any]:
+        correlation = _header(event, CORRELATION_HEADER) or event["requestContext"].get("requestId") or new_id()
+        method, path = event["requestContext"]["http"]["method"], event.get("rawPath", "/")
+        try:
+            answer = self._answer(event, method, path, correlation)
+            outcome = "answered"
+        except errors.ModelwrightError as error:
+            status, code = status_of(error)
+            answer = Answer(self._error_body(error, status, code), status)
+            outcome = f"{code}: {error}"
+        self._line(f"{method} {path}", outcome, correlation, status=answer.status)
+        return _proxy(answer, correlation)
+
+    def _answer(self, event: dict[str, Any], method: str, path: str, correlation: str) -> Answer:
+        route, parameters = self._route(method, path)
+        call = self._caller(event, correlation, open_route=route.open)
+        body = event.get("body") or ""
+        raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+        if len(raw) > _BODY_LIMIT:
+            raise errors.TooLarge(f"the body has {len(raw)} bytes, more than {_BODY_LIMIT}: upload large things to S3")
+        request = Request(
+            call, method, path, parameters, _query(event), {k.lower(): v for k, v in event["headers"].items()}, raw
+        )
+        answer = _again(lambda: route.handler(request, self.wiring))
+        return answer if isinstance(answer, Answer) else Answer(answer)
+
+    def _route(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        known = [(route, match) for route in self.routes if (match := route.pattern.match(path))]
+        for route, match in known:
+            if route.method in (method, "ANY"):
+                return route, {k: unquote(v) for k, v in match.groupdict().items()}
+        if known:
+            raise errors.EndpointNotFound(
+                f"{path} takes {', '.join(sorted({r.method for r, _ in known}))}, not {method}"
+            )
+        raise errors.EndpointNotFound(f"no such endpoint: {method} {path}")
+
+    def _caller(self, event: dict[str, Any], correlation: str, *, open_route: bool) -> Call:
+        context = event["requestContext"].get("authorizer", {}).get("lambda") or {}
+        now = self._now(_header(event, AS_OF_HEADER))
+        if not context:
+            if not open_route:
+                raise errors.Unauthenticated("a token is needed: send `Authorization: Bearer <token>`")
+            return Call(self.wiring.settings.workspace, "anonymous", now, correlation, _deny)
+        grants = tuple(Grant.model_validate(grant) for grant in json.loads(context["grants"]))
+        identity = Identity(actor=context["actor"], workspace=context["workspace"], grants=grants)
+        return Call(
+            identity.workspace,
+            identity.actor,
+            now,
+            correlation,
+            lambda action, resource: require(identity, action, resource),
+        )
+
+    # --- events -------------------------------------------------------------------------
+
+    def _deliver(self, event: dict[str, Any]) -> dict[str, str]:
+        delivery = Delivery.read(self.name, event["detail"])
+        consumer = self.consumers.get(type(delivery.event))
+        if consumer is None:
+            raise errors.InvalidInput(f"{self.name} was sent {delivery.envelope.type}, which it does not consume")
+        envelope = delivery.envelope
+        call = Call(envelope.workspace, PLATFORM, envelope.at, envelope.correlation_id)
+        outcome = "handled"
+        try:
+            _again(lambda: consumer(delivery, call, self.wiring))
+            self._mark(delivery, call)
+        except errors.AlreadyHandled:
+            outcome = "duplicate"
+        self._line(envelope.type, outcome, envelope.correlation_id, event=envelope.id)
+        return {"outcome": outcome}
+
+    def _mark(self, delivery: Delivery, call: Call) -> None:
+        """Record the delivery even when its use case had nothing to write."""
+        if self.table is not None and self.wiring.log.last_marked != delivery.envelope.id:
+            self.wiring.log.commit(call, (), delivery=delivery, table=self.table)
+
+    def _schedule(self, event: dict[str, Any]) -> dict[str, str]:
+        due = validated(ScheduleDue, event["detail"])
+        handler = self.schedules.get(due.name)
+        if handler is None:
+            return {"outcome": "not mine"}
+        now = self._now(due.at.isoformat()) if self.wiring.settings.virtual_time else datetime.now(UTC)
+        correlation = str(event.get("id") or new_id())
+        call = Call(due.workspace or self.wiring.settings.workspace, PLATFORM, now, correlation)
+        _again(lambda: handler(due, call, self.wiring))
+        self._line(f"{SCHEDULE_DUE} {due.name}", "done", correlation)
+        return {"outcome": "done"}
+
+    def _upload(self, event: dict[str, Any]) -> dict[str, str]:
+        thing = event["detail"]["object"]
+        upload = Upload(unquote(thing["key"]), thing.get("version-id", ""), int(thing.get("size", 0)))
+        call = Call(self.wiring.settings.workspace, PLATFORM, datetime.now(UTC), str(event.get("id") or new_id()))
+        handler = self._uploads
+        assert handler is not None
+        _again(lambda: handler(upload, call, self.wiring))
+        self._line(f"upload {upload.key}", "handled", call.correlation_id)
+        return {"outcome": "handled"}
+
+    def _now(self, said: str) -> datetime:
+        if not said:
+            return datetime.now(UTC)
+        if not self.wiring.settings.virtual_time:
+            raise errors.InvalidInput("this stack does not allow a virtual time")
+        return parse_time(said)
+
+    def _line(self, what: str, outcome: str, correlation: str, **more: object) -> None:
+        self._logger.info(what, outcome=outcome, correlation_id=correlation, **cast(dict[str, Any], more))
+
+
+def parse_time(text: str) -> datetime:
+    """Return an ISO 8601 time as UTC (naive means UTC); raises ``InvalidInput``."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise errors.InvalidInput(f"{text!r} is no ISO 8601 time") from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def status_of(error: errors.ModelwrightError) -> tuple[int, str]:
+    """Return the HTTP status and MLflow error code of an error."""
+    for kind, status, code in STATUS:
+        if isinstance(error, kind):
+            return status, code
+    return 500, "INTERNAL_ERROR"
+
+
+def _again(use_case: Callable[[], Any]) -> Any:
+    """Run a use case; run it again on fresh state when a conditional write lost a race."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return use_case()
+        except errors.ConditionFailed:
+            continue
+    return use_case()
+
+
+def _deny(action: str, resource: str) -> None:
+    raise errors.Unauthenticated(f"a token is needed to {action} on {resource}")
+
+
+def _client(service: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32)
+    if service == "s3":
+        config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "path"}))
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def _header(event: dict[str, Any], name: str) -> str:
+    return next((v for k, v in (event.get("headers") or {}).items() if k.lower() == name), "")
+
+
+def _query(event: dict[str, Any]) -> dict[str, list[str]]:
+    from urllib.parse import parse_qs
+
+    return parse_qs(event.get("rawQueryString") or "", keep_blank_values=True)
+
+
+def _proxy(answer: Answer, correlation: str) -> dict[str, Any]:
+    body, headers = answer.body, {CORRELATION_HEADER: correlation, **answer.headers}
+    if isinstance(body, bytes):
+        encoded = base64.b64encode(body).decode()
+        headers.setdefault("content-type", "application/octet-stream")
+        return {"statusCode": answer.status, "headers": headers, "body": encoded, "isBase64Encoded": True}
+    if not isinstance(body, str):
+        headers.setdefault("content-type", "application/json")
+        body = json.dumps({} if body is None else body)
+    headers.setdefault("content-type", "text/plain; charset=utf-8")
+    return {"statusCode": answer.status, "headers": headers, "body": body}

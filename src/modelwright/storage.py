@@ -1,0 +1,222 @@
+"""The two places where state lives, as ports: tables of items, and buckets of objects.
+
+A *table* holds items under ``pk`` and ``sk``. Its items hold strings, integers, booleans,
+bytes, and lists and maps of them; floats travel inside JSON or packed bytes, so that they
+come back to the bit. Capabilities write aggregate stores with named methods over ``Tables``;
+``adapters`` has one implementation per technology (DynamoDB, memory), and both pass the
+same contract.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+TableName = Literal[
+    "log", "tracking", "registry", "features", "monitoring", "retraining", "rollout", "governance", "insights"
+]
+BucketName = Literal["landing", "lake", "artifacts", "audit"]
+Item = Mapping[str, Any]
+
+
+class Key(NamedTuple):
+    """The primary key of an item."""
+
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The item must not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """The item must exist and its attribute must have this value."""
+
+    attribute: str
+    value: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The item must exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Whatever is there is replaced: only for writes that are the same however often they come."""
+
+
+Condition = Absent | Is | Exists | Anything
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write the whole item."""
+
+    table: TableName
+    item: Item
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the item."""
+
+    table: TableName
+    key: Key
+    condition: Condition = field(default_factory=Exists)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Write nothing, but hold the transaction to a condition on another item."""
+
+    table: TableName
+    key: Key
+    condition: Condition
+
+
+Write = Put | Delete | Check
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items in key order and the cursor of the next page, empty at the end."""
+
+    items: tuple[Item, ...]
+    cursor: str = ""
+
+
+class Tables(Protocol):
+    """Items by key, in order of ``sk`` within a ``pk``; strongly consistent unless an index is named."""
+
+    def get(self, table: TableName, key: Key) -> Item | None:
+        """Return the item, or None."""
+        ...
+
+    def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
+        """Return the items that exist (all attributes, or those named); a throttled key is retried, never left out.
+
+        Raises:
+            Unavailable: keys remained unanswered after the retries.
+        """
+        ...
+
+    def query(
+        self,
+        table: TableName,
+        pk: str,
+        *,
+        prefix: str = "",
+        start: str = "",
+        end: str = "",
+        index: str = "",
+        reverse: bool = False,
+        limit: int = 0,
+        cursor: str = "",
+    ) -> Page:
+        """Return a page of items of ``pk``.
+
+        Args:
+            table: the table.
+            pk: the partition (of the index, if one is named).
+            prefix: only ``sk`` that begin so; not together with ``start``/``end``.
+            start: only ``sk`` from here, inclusive.
+            end: only ``sk`` up to here, inclusive; needs ``start``.
+            index: a secondary index, whose keys are ``<index>_pk`` and ``<index>_sk``; eventually consistent.
+            reverse: newest first.
+            limit: at most so many items (0: as many as one page holds).
+            cursor: where the page before ended.
+        """
+        ...
+
+    def write(self, writes: Sequence[Write]) -> None:
+        """Apply all writes or none (at most 100, on distinct items; one write is no transaction and costs half).
+
+        Raises:
+            ConditionFailed: with the positions whose condition did not hold.
+        """
+        ...
+
+    def write_many(self, table: TableName, items: Sequence[Item]) -> None:
+        """Put any number of items unconditionally and not atomically: for data that is the same whenever it comes."""
+        ...
+
+
+def every(tables: Tables, table: TableName, pk: str, **options: Any) -> Iterator[Item]:
+    """Yield the items of all pages of a query (``options`` as in ``Tables.query``)."""
+    cursor = ""
+    while True:
+        page = tables.query(table, pk, cursor=cursor, **options)
+        yield from page.items
+        if not (cursor := page.cursor):
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object: its bytes, and what the bucket knows of it."""
+
+    body: bytes
+    version: str
+    etag: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object's line in a listing."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class Blobs(Protocol):
+    """Objects by bucket and key."""
+
+    def get(self, bucket: BucketName, key: str, version: str = "") -> Stored:
+        """Return the object; raises ``NotFound``."""
+        ...
+
+    def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:
+        """Write the object and return its version id."""
+        ...
+
+    def list(self, bucket: BucketName, prefix: str) -> Iterator[Listed]:
+        """Yield the objects below a prefix in key order."""
+        ...
+
+    def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
+        """Copy (bucket, key, version or "") to (bucket, key)."""
+        ...
+
+    def delete(self, bucket: BucketName, key: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        ...
+
+    def size(self, bucket: BucketName, key: str) -> int:
+        """Return the number of bytes; raises ``NotFound``."""
+        ...
+
+    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+        """Return a URL that downloads the object without credentials."""
+        ...
+
+    def presigned_put(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+        """Return a URL that uploads the object without credentials."""
+        ...
+
+    def start_upload(self, bucket: BucketName, key: str, parts: int) -> tuple[str, tuple[str, ...]]:
+        """Begin a multipart upload: its id and one presigned URL per part."""
+        ...
+
+    def finish_upload(self, bucket: BucketName, key: str, upload: str, etags: Sequence[tuple[int, str]]) -> None:
+        """Complete a multipart upload from (part number, etag) pairs; raises ``NotFound`` or ``InvalidInput``."""
+        ...
+
+    def abort_upload(self, bucket: BucketName, key: str, upload: str) -> None:
+        """Give up a multipart upload."""
+        ...
