@@ -88,4 +88,4 @@ class PluginError(ModelwrightError):
 
 
 class LocalStackError(ModelwrightError):
-    """The stack on this machine could not be started, updated or reached."""
+    """The stack on this machine cannot do what was asked; one line that names the thing and what to do."""

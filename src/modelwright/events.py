@@ -95,8 +95,21 @@ class ProjectApplied(Event):
 # --- data --------------------------------------------------------------------------------
 
 
+class Finding(Value):
+    """One reason of a quality verdict."""
+
+    check: str
+    column: str = ""
+    severity: Literal["warn", "block"]
+    text: str
+
+
 class UploadAccepted(Event):
-    """An upload passed quality; ``key`` is the object with its good rows, for others to read."""
+    """An upload passed quality; ``key`` is the object with its good rows, for others to read.
+
+    Attributes:
+        findings: warnings that blocked nothing.
+    """
 
     source: str
     upload_key: str
@@ -107,19 +120,15 @@ class UploadAccepted(Event):
     bad_rows: int
     window: Window
     profile_key: str
-
-
-class Finding(Value):
-    """One reason of a quality verdict."""
-
-    check: str
-    column: str = ""
-    severity: Literal["warn", "block"]
-    text: str
+    findings: tuple[Finding, ...] = ()
 
 
 class QualityFailed(Event):
-    """An upload, or some of its rows, went to quarantine and is served to nobody."""
+    """An upload, or some of its rows, went to quarantine and is served to nobody.
+
+    Attributes:
+        scope: whether the whole file is held back or some rows of one whose others went on.
+    """
 
     source: str
     upload_key: str
@@ -129,6 +138,7 @@ class QualityFailed(Event):
     rows: int
     window: Window | None = None
     findings: tuple[Finding, ...]
+    scope: Literal["file", "rows"] = "file"
 
 
 class QuarantineReleased(Event):
@@ -491,7 +501,7 @@ class RolloutStarted(Event):
 
 
 class Judgement(Value):
-    """Evidence of a canary so far: paired loss differences (challenger minus champion) on canary rows.
+    """Evidence of a canary so far: paired loss differences (challenger minus champion) on rows that both scored.
 
     Attributes:
         mean: mean difference.

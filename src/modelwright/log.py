@@ -44,6 +44,14 @@ def new_id(now: datetime | None = None) -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def time_of(identity: str) -> datetime:
+    """Return the wall-clock time in a ULID."""
+    number = 0
+    for letter in identity[:10]:
+        number = number * 32 + _CROCKFORD.index(letter)
+    return datetime.fromtimestamp(number / 1000, tz=UTC)
+
+
 def stream_of(workspace: str, kind: str, identity: str) -> str:
     """Return the stream (and partition key) of an aggregate: ``WS#default#MODEL#flights``."""
     return f"WS#{workspace}#{kind}#{identity}"
@@ -169,11 +177,12 @@ class Log:
         options = {"start": f"{start:012d}", "end": "9" * 12}
         return (LogItem.read(item) for item in every(self._tables, "log", stream, **options))
 
-    def hour(self, hour: datetime) -> Iterator[LogItem]:
-        """Yield what was written in an hour of wall time, in the order of ids within each shard."""
+    def hour(self, hour: datetime, *, start: str = "") -> Iterator[LogItem]:
+        """Yield what was written in an hour of wall time, in the order of ids (from ``start`` on) within each shard."""
         for shard in range(SHARDS):
             partition = f"HOUR#{hour:%Y-%m-%dT%H}#{shard}"
-            yield from (LogItem.read(i) for i in every(self._tables, "log", partition, index="by_hour"))
+            found = every(self._tables, "log", partition, index="by_hour", start=start)
+            yield from (LogItem.read(item) for item in found)
 
     def head(self, stream: str) -> LogItem | None:
         """Return the newest item of a stream."""

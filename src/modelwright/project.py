@@ -12,7 +12,8 @@ applied project   ``WS#<ws>#PROJECT``         ``<digest>``
 ================  ==========================  =============
 """
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -56,6 +57,9 @@ class Source(Declared):
         event_time: when the row's facts were so.
         available_at: when the row became known; upload time where there is no such column.
         labels: whether these are labels that arrive late, for predictions made before.
+        reference_days: accepted uploads of so many days before a file are what it is compared with.
+        checks: names of the plugins that judge its files.
+        detectors: names of the plugins that look for drift in them.
     """
 
     prefix: str
@@ -64,6 +68,11 @@ class Source(Declared):
     event_time: str
     available_at: str = ""
     labels: bool = False
+    reference_days: int = Field(default=56, ge=1)
+    checks: tuple[str, ...] = (
+        "missing_rate", "unit_change", "constant_column", "volume", "range", "unknown_categories",
+    )
+    detectors: tuple[str, ...] = ("ks", "chi_square", "missing", "unseen")
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Source":
@@ -144,14 +153,21 @@ class Label(Declared):
 
 
 class MonitoringPolicy(Declared):
-    """When a champion counts as degraded. See ``modelwright.monitoring.performance``."""
+    """When a champion counts as degraded. See ``modelwright.monitoring.degradation``.
 
-    metric: Literal["auc", "brier"] = "brier"
-    min_rows: int = 500
-    windows: int = 3
-    agreeing: int = 2
-    tolerance: float = 0.0
-    alpha: float = 0.05
+    Attributes:
+        min_rows: labelled rows that a window needs; smaller label files are taken together.
+        look_backs: how many newest windows are compared with as many first ones.
+        auc_fall: a smaller fall of the AUC does not matter.
+        calibration_gap: a smaller difference of mean score and observed rate does not matter.
+        alpha: chance of a false alarm per look, over all comparisons.
+    """
+
+    min_rows: int = Field(default=500, ge=2)
+    look_backs: tuple[int, ...] = (1, 2)
+    auc_fall: float = 0.02
+    calibration_gap: float = 0.02
+    alpha: float = Field(default=0.05, gt=0, lt=1)
 
 
 class RetrainingPolicy(Declared):
@@ -161,15 +177,19 @@ class RetrainingPolicy(Declared):
         window_days: labelled history to train on.
         holdout_days: the newest part of it, on which challenger meets champion.
         cooldown_days: between trainings.
+        max_age_days: a champion older than this is challenged anyway (trigger ``age``).
+        min_new_labels: labels since the last training that trigger ``new_data`` waits for.
         budget: money per calendar month, in US dollars.
         reserve: money reserved per training.
         trainer: name of a trainer plugin.
     """
 
-    triggers: tuple[str, ...] = ("performance", "manual")
-    window_days: int = 84
-    holdout_days: int = 14
+    triggers: tuple[str, ...] = ("performance", "age", "manual")
+    window_days: int = 365
+    holdout_days: int = 7
     cooldown_days: int = 21
+    max_age_days: int = 56
+    min_new_labels: int = 20_000
     budget: float = 5.0
     reserve: float = 0.05
     trainer: str = "lambda"
@@ -190,17 +210,21 @@ class RolloutPolicy(Declared):
 
     Attributes:
         steps: percent of traffic per step; the last is 100.
-        min_rows: labelled canary rows that a step needs before it is judged.
+        min_rows: labelled rows that a step needs before the next one.
         alpha: chance of a false rollback over the whole rollout.
-        margin: harm (mean loss difference) that is tolerated.
+        margin: harm (mean loss difference) that is tolerated; it also pays for rows of one day that depend on each other.
         judge: name of a judge plugin.
+        shadow: whether the challenger also scores what the champion answers, so that every row is evidence.
+        max_days: a rollout that found no end by then is aborted.
     """
 
     steps: tuple[int, ...] = (10, 50, 100)
     min_rows: int = 200
     alpha: float = 0.05
-    margin: float = 0.0
+    margin: float = 0.005
     judge: str = "paired_confidence_sequence"
+    shadow: bool = True
+    max_days: int = 60
 
 
 class Model(Declared):
@@ -274,6 +298,27 @@ class Project(Declared):
                 return name
         prefixes = ", ".join(s.prefix for s in self.sources.values())
         raise NotFound(f"no source of project {self.name} takes {key}: their prefixes are {prefixes}")
+
+
+Row = dict[str, Any]
+RowFunction = Callable[[Row], Row]
+
+
+def on_demand(*, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Callable[[RowFunction], RowFunction]:
+    """Mark a plain-Python row function of a team's code as an on-demand feature group of its name.
+
+    Args:
+        inputs: request columns and stored features that it reads.
+        outputs: features that it gives.
+    """
+
+    def declare(function: RowFunction) -> RowFunction:
+        reference = f"{function.__module__}:{function.__name__}"
+        declaration = OnDemand(function=reference, inputs=inputs, outputs=outputs)
+        function.on_demand = declaration  # type: ignore[attr-defined]
+        return function
+
+    return declare
 
 
 def current_key(workspace: str) -> Key:

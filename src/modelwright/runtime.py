@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from modelwright import errors
+from modelwright.adapters.metering import Meter, MeteredBlobs, MeteredTables
 from modelwright.context import Call
 from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
 from modelwright.governance.access import Grant, Identity, require
@@ -111,21 +113,24 @@ class Wiring:
         self._tables = tables
         self._blobs = blobs
         self.cache: dict[str, Any] = {}
+        self.meter = Meter()
 
     @cached_property
     def tables(self) -> Tables:
-        """The tables that this function was given."""
-        if self._tables is not None:
-            return self._tables
+        """The tables that this function was given, with what they cost counted."""
+        return MeteredTables(self._tables or self._dynamodb(), self.meter)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The buckets that this function was given, with what they cost counted."""
+        return MeteredBlobs(self._blobs or self._s3(), self.meter)
+
+    def _dynamodb(self) -> Tables:
         from modelwright.adapters.dynamodb import DynamoTables
 
         return DynamoTables(_client("dynamodb"), self.settings.tables)
 
-    @cached_property
-    def blobs(self) -> Blobs:
-        """The buckets that this function was given."""
-        if self._blobs is not None:
-            return self._blobs
+    def _s3(self) -> Blobs:
         from modelwright.adapters.s3 import S3Blobs
 
         return S3Blobs(_client("s3"), self.settings.buckets)
@@ -190,6 +195,11 @@ class Request:
         """Return the body as a model; raises ``InvalidInput`` naming every wrong field."""
         return validated(model, self.json())
 
+    def told(self, model: type[M]) -> M:
+        """Return all that the caller said as a model: query (repeated names are lists), body, then path parameters."""
+        query = {name: values[0] if len(values) == 1 else list(values) for name, values in self.query.items()}
+        return validated(model, {**query, **self.json(), **self.path})
+
 
 def validated(model: type[M], value: Any) -> M:
     """Return ``value`` as a model; raises ``InvalidInput`` naming every wrong field."""
@@ -223,7 +233,8 @@ class Upload:
     size: int
 
 
-UploadHandler = Callable[[Upload, Call, Wiring], None]
+UploadHandler = Callable[[Upload, Call, Wiring], str]
+"""Returns its outcome, for the log line."""
 Raw = Callable[[dict[str, Any], Wiring], Any]
 ErrorBody = Callable[[errors.ModelwrightError, int, str], Any]
 
@@ -247,6 +258,29 @@ class Route:
         expression = re.sub(r"<path:(\w+)>", r"(?P<\1>.+)", self.path)
         expression = re.sub(r"(?<!\?P)<(\w+)>", r"(?P<\1>[^/]+)", expression)
         return re.compile(f"^{expression}/?$")
+
+
+def rpc(method: str, path: str, model: type[M], use_case: Callable[..., Any]) -> Route:
+    """Return the route of a call of MLflow's protocol, under both prefixes and both versions.
+
+    Args:
+        method: the HTTP method.
+        path: what follows ``/api/2.0/mlflow/``.
+        model: what the caller says.
+        use_case: ``(call, message, *, tables, log) -> JSON``.
+    """
+
+    def answer(request: Request, wiring: Wiring) -> Any:
+        protocol(request)
+        return use_case(request.call, request.told(model), tables=wiring.tables, log=wiring.log)
+
+    return Route(method, f"/<api>/<api_version>/mlflow/{path}", answer)
+
+
+def protocol(request: Request) -> None:
+    """Raise ``EndpointNotFound`` unless the path begins as MLflow's protocol does."""
+    if request.path["api"] not in ("api", "ajax-api") or request.path["api_version"] not in ("2.0", "3.0"):
+        raise errors.EndpointNotFound(f"no such endpoint: {request.method} {request.url_path}")
 
 
 def mlflow_error(error: errors.ModelwrightError, status: int, code: str) -> Any:
@@ -291,6 +325,7 @@ class Function:
         self._raw = raw
         self._error_body = error_body
         self._given = wiring
+        self._started = 0.0
 
     @cached_property
     def wiring(self) -> Wiring:
@@ -303,6 +338,7 @@ class Function:
 
     def __call__(self, event: dict[str, Any], context: object = None) -> Any:
         """Handle one invocation, whatever sent it."""
+        self._started = time.perf_counter()
         if "requestContext" in event and "http" in event["requestContext"] and self.routes:
             return self._http(event)
         kind = event.get("detail-type")
@@ -413,9 +449,9 @@ class Function:
         call = Call(self.wiring.settings.workspace, PLATFORM, datetime.now(UTC), str(event.get("id") or new_id()))
         handler = self._uploads
         assert handler is not None
-        _again(lambda: handler(upload, call, self.wiring))
-        self._line(f"upload {upload.key}", "handled", call.correlation_id)
-        return {"outcome": "handled"}
+        outcome = str(_again(lambda: handler(upload, call, self.wiring)))
+        self._line(f"upload {upload.key}", outcome, call.correlation_id)
+        return {"outcome": outcome}
 
     def _now(self, said: str) -> datetime:
         if not said:
@@ -425,7 +461,10 @@ class Function:
         return parse_time(said)
 
     def _line(self, what: str, outcome: str, correlation: str, **more: object) -> None:
-        self._logger.info(what, outcome=outcome, correlation_id=correlation, **cast(dict[str, Any], more))
+        spent = round((time.perf_counter() - self._started) * 1000, 1)
+        counts = {name: count for name, count in self.wiring.meter.take().items() if count}
+        details: dict[str, Any] = {"outcome": outcome, "correlation_id": correlation, "ms": spent, **counts, **more}
+        self._logger.info(what, **details)
 
 
 def parse_time(text: str) -> datetime:

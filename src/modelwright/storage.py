@@ -70,6 +70,16 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """Set some attributes and leave the others as they are."""
+
+    table: TableName
+    key: Key
+    attributes: Mapping[str, Any]
+    condition: Condition = field(default_factory=Exists)
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Write nothing, but hold the transaction to a condition on another item."""
 
@@ -78,7 +88,7 @@ class Check:
     condition: Condition
 
 
-Write = Put | Delete | Check
+Write = Put | Delete | Update | Check
 
 
 @dataclass(frozen=True, slots=True)

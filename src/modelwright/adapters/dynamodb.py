@@ -19,7 +19,21 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from modelwright.errors import ConditionFailed, InvalidInput, Unavailable
-from modelwright.storage import Absent, Anything, Check, Condition, Exists, Is, Item, Key, Page, Put, TableName, Write
+from modelwright.storage import (
+    Absent,
+    Anything,
+    Check,
+    Condition,
+    Exists,
+    Is,
+    Item,
+    Key,
+    Page,
+    Put,
+    TableName,
+    Update,
+    Write,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,6 +47,11 @@ _THREADS = 8
 
 _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
+
+
+def from_stream(image: Mapping[str, Any]) -> Item:
+    """Return the item in a stream record's ``NewImage`` (whose binaries are base64, which no log item has)."""
+    return _decode(image)
 
 
 class DynamoTables:
@@ -146,6 +165,8 @@ class DynamoTables:
         ((operation, request),) = self._action(write).items()
         if operation == "Put":
             self._client.put_item(**request)
+        elif operation == "Update":
+            self._client.update_item(**request)
         else:
             self._client.delete_item(**request)
 
@@ -154,6 +175,8 @@ class DynamoTables:
         if isinstance(write, Put):
             return {"Put": {**request, "Item": _encode(write.item)}}
         request["Key"] = _encode(write.key._asdict())
+        if isinstance(write, Update):
+            return {"Update": _assignment(request, write.attributes)}
         return {"ConditionCheck" if isinstance(write, Check) else "Delete": request}
 
     def _name(self, table: TableName) -> str:
@@ -174,6 +197,17 @@ def _expression(condition: Condition) -> dict[str, Any]:
         "ConditionExpression": "#c = :c",
         "ExpressionAttributeNames": {"#c": condition.attribute},
         "ExpressionAttributeValues": _encode({":c": condition.value}),
+    }
+
+
+def _assignment(request: dict[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f"#u{n}": name for n, name in enumerate(attributes)}
+    values = {f":u{n}": value for n, value in enumerate(attributes.values())}
+    return {
+        **request,
+        "UpdateExpression": "SET " + ", ".join(f"#u{n} = :u{n}" for n in range(len(attributes))),
+        "ExpressionAttributeNames": {**request.get("ExpressionAttributeNames", {}), **names},
+        "ExpressionAttributeValues": {**request.get("ExpressionAttributeValues", {}), **_encode(values)},
     }
 
 

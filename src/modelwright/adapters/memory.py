@@ -26,6 +26,7 @@ from modelwright.storage import (
     Put,
     Stored,
     TableName,
+    Update,
     Write,
 )
 
@@ -127,6 +128,8 @@ class MemoryTables:
             if key not in items:
                 insort(order, key.sk)
             items[key] = copy.deepcopy(dict(write.item))
+        elif isinstance(write, Update):
+            self._apply(Put(write.table, {**key._asdict(), **items.get(key, {}), **write.attributes}, Anything()))
         elif isinstance(write, Delete) and key in items:
             del items[key]
             del order[bisect_left(order, key.sk)]

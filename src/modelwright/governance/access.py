@@ -31,6 +31,8 @@ from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables
 
 Role = Literal["reader", "contributor", "approver", "admin", "service"]
 
+COOKIE = "modelwright_session"
+
 ACTIONS: dict[Role, tuple[str, ...]] = {
     "reader": ("*:read",),
     "contributor": (
@@ -44,7 +46,7 @@ ACTIONS: dict[Role, tuple[str, ...]] = {
         "retraining:request",
         "models:transition",
     ),
-    "approver": ("*:read", "models:transition", "models:approve", "rollouts:control"),
+    "approver": ("*:read", "models:transition", "models:approve", "rollouts:control", "quarantine:write"),
     "service": ("*:read", "runs:write", "artifacts:write", "features:push", "predict:call"),
     "admin": ("*",),
 }

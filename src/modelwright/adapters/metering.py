@@ -1,0 +1,158 @@
+"""What storage costs: request units computed from item sizes, and calls to S3.
+
+Sizes follow DynamoDB's documentation ("Item sizes and formats", "Read/write capacity unit
+consumption"): names and values in UTF-8, a unit per started KB written (two in a transaction, one
+more per index) or per started 4 KB read consistently. Emulators answer a constant 1.0 instead.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelwright.storage import (
+    Blobs,
+    BucketName,
+    Item,
+    Key,
+    Listed,
+    Page,
+    Put,
+    Stored,
+    TableName,
+    Tables,
+    Update,
+    Write,
+)
+
+_WRITE_UNIT = 1024
+_READ_UNIT = 4096
+_KEYS_ONLY = 100
+
+
+@dataclass
+class Meter:
+    """Counts since it was last taken."""
+
+    read_units: int = 0
+    write_units: int = 0
+    table_calls: int = 0
+    s3_reads: int = 0
+    s3_writes: int = 0
+    s3_bytes: int = 0
+
+    def take(self) -> dict[str, int]:
+        """Return the counts and begin anew."""
+        counts = dict(vars(self))
+        self.__init__()  # type: ignore[misc]
+        return counts
+
+
+def item_size(value: Any) -> int:
+    """Return the bytes that DynamoDB counts for an item, or for one attribute's value."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, bool) or value is None:
+        return 1
+    if isinstance(value, int):
+        return len(str(abs(value))) // 2 + 2
+    if isinstance(value, Mapping):
+        return 3 + sum(len(str(name).encode()) + 1 + item_size(part) for name, part in value.items())
+    return 3 + sum(1 + item_size(part) for part in value)
+
+
+class MeteredTables:
+    """``Tables`` that count what each call would cost on demand."""
+
+    def __init__(self, tables: Tables, meter: Meter) -> None:
+        self._tables = tables
+        self._meter = meter
+
+    def get(self, table: TableName, key: Key) -> Item | None:
+        """See ``Tables``."""
+        item = self._tables.get(table, key)
+        self._read([item] if item else [])
+        return item
+
+    def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
+        """See ``Tables``; each item is rounded up alone."""
+        found = self._tables.batch_get(table, keys, attributes)
+        self._meter.read_units += sum(_units(item_size(item), _READ_UNIT) for item in found.values())
+        self._meter.table_calls += _units(len(keys), 100)
+        return found
+
+    def query(self, table: TableName, pk: str, **options: Any) -> Page:
+        """See ``Tables``; a page is rounded up as a whole."""
+        page = self._tables.query(table, pk, **options)
+        self._read(page.items)
+        return page
+
+    def write(self, writes: Sequence[Write]) -> None:
+        """See ``Tables``."""
+        factor = 2 if len(writes) > 1 else 1
+        self._meter.write_units += factor * sum(map(_write_units, writes))
+        self._meter.table_calls += 1
+        self._tables.write(writes)
+
+    def write_many(self, table: TableName, items: Sequence[Item]) -> None:
+        """See ``Tables``."""
+        self._meter.write_units += sum(_put_units(item) for item in items)
+        self._meter.table_calls += _units(len(items), 25)
+        self._tables.write_many(table, items)
+
+    def _read(self, items: Sequence[Item]) -> None:
+        self._meter.read_units += max(1, _units(sum(map(item_size, items)), _READ_UNIT))
+        self._meter.table_calls += 1
+
+
+class MeteredBlobs:
+    """``Blobs`` that count calls and bytes."""
+
+    def __init__(self, blobs: Blobs, meter: Meter) -> None:
+        self._blobs = blobs
+        self._meter = meter
+
+    def get(self, bucket: BucketName, key: str, version: str = "") -> Stored:
+        """See ``Blobs``."""
+        self._meter.s3_reads += 1
+        stored = self._blobs.get(bucket, key, version)
+        self._meter.s3_bytes += len(stored.body)
+        return stored
+
+    def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:
+        """See ``Blobs``."""
+        self._meter.s3_writes += 1
+        self._meter.s3_bytes += len(body)
+        return self._blobs.put(bucket, key, body, metadata=metadata)
+
+    def list(self, bucket: BucketName, prefix: str) -> Iterator[Listed]:
+        """See ``Blobs``; a listing costs as much as a write."""
+        self._meter.s3_writes += 1
+        return self._blobs.list(bucket, prefix)
+
+    def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
+        """See ``Blobs``."""
+        self._meter.s3_writes += 1
+        self._blobs.copy(source, target)
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on what costs nothing here: signing, deleting, sizes, and uploads that the client makes."""
+        return getattr(self._blobs, name)
+
+
+def _write_units(write: Write) -> int:
+    if isinstance(write, Put):
+        return _put_units(write.item)
+    if isinstance(write, Update):
+        return _units(item_size(write.attributes) + _KEYS_ONLY, _WRITE_UNIT)
+    return 1
+
+
+def _put_units(item: Item) -> int:
+    indexes = sum(name.endswith("_pk") for name in item)
+    return (1 + indexes) * _units(item_size(item), _WRITE_UNIT)
+
+
+def _units(amount: int, unit: int) -> int:
+    return -(-amount // unit)

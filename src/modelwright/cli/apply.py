@@ -1,0 +1,135 @@
+"""Reads a team's folder: ``modelwright.toml``, ``features.py``, a trainer - one project and one wheel.
+
+The folder's modules become the package ``team_<project>``, so that they meet no other module of a
+function, and the package becomes a wheel whose bytes depend on nothing but the files: the same
+folder gives the same digest anywhere.
+"""
+
+import hashlib
+import importlib.util
+import io
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelwright.errors import InvalidInput
+from modelwright.project import OnDemand, Project, View
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_FILE = "modelwright.toml"
+
+
+@dataclass(frozen=True)
+class Team:
+    """A team's declarations and code.
+
+    Attributes:
+        wheel: the code as a wheel.
+        digest: SHA-256 of the wheel.
+    """
+
+    project: Project
+    wheel: bytes
+    digest: str
+
+
+def read_team(folder: Path) -> Team:
+    """Read a team's folder.
+
+    Raises:
+        InvalidInput: a file is missing, is no TOML, does not import, or declares what does not fit together.
+    """
+    document = _document(folder)
+    name = document.get("project", {}).get("name", "")
+    package = f"team_{name}"
+    wheel = _wheel(package, {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))})
+    digest = hashlib.sha256(wheel).hexdigest()
+    views, on_demand = _declared(folder, package)
+    models = {key: {**model, "trainer": f"{package}.{model['trainer']}"} for key, model in document["models"].items()}
+    try:
+        project = Project.model_validate(
+            {
+                "name": name,
+                "digest": digest,
+                "sources": document.get("sources", {}),
+                "views": views,
+                "on_demand": on_demand,
+                "models": models,
+            }
+        )
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
+        raise InvalidInput(f"{folder / _FILE}: {faults}") from error
+    return Team(project, wheel, digest)
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    path = folder / _FILE
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{folder} holds no {_FILE}: start one with `modelwright init`") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"{path} is no TOML: {error}") from error
+    return {"models": {}, **document}
+
+
+def _declared(folder: Path, package: str) -> tuple[dict[str, View], dict[str, OnDemand]]:
+    views: dict[str, View] = {}
+    groups: dict[str, OnDemand] = {}
+    for name, value in _members(folder, package):
+        if isinstance(value, View):
+            views[name] = value
+        declaration = getattr(value, "on_demand", None)
+        if isinstance(declaration, OnDemand):
+            groups[name] = declaration
+    return views, groups
+
+
+def _members(folder: Path, package: str) -> Iterator[tuple[str, Any]]:
+    path = folder / "features.py"
+    if path.exists():
+        module = _load(path, f"{package}.features")
+        yield from sorted(vars(module).items())
+
+
+def _load(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError, NameError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(f"{path} does not import: {type(error).__name__}: {error}") from error
+    finally:
+        sys.dont_write_bytecode = written
+    return module
+
+
+def _wheel(package: str, files: Mapping[str, bytes]) -> bytes:
+    """Return a wheel of a package (PEP 427), with fixed times and order."""
+    info = f"{package}-0.dist-info"
+    members = {f"{package}/{name}": body for name, body in files.items()}
+    members.setdefault(f"{package}/__init__.py", b"")
+    members[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {package}\nVersion: 0\n".encode()
+    members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: modelwright\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = "".join(
+        f"{name},sha256={hashlib.sha256(body).hexdigest()},{len(body)}\n" for name, body in members.items()
+    )
+    members[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in sorted(members):
+            member = zipfile.ZipInfo(name, _EPOCH)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(member, members[name])
+    return target.getvalue()

@@ -1,0 +1,96 @@
+"""HTTP to a stack, local or deployed, as the commands use it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from modelwright import errors
+
+ENDPOINT = "MODELWRIGHT_ENDPOINT"
+TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the name of a variable
+AS_OF = "x-modelwright-as-of"
+_TIMEOUT_S = 60
+_KINDS: Mapping[int, type[errors.ModelwrightError]] = {
+    400: errors.InvalidInput,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Refused,
+    413: errors.TooLarge,
+    501: errors.NotImplementedHere,
+    503: errors.Unavailable,
+}
+
+
+class Api:
+    """A stack's HTTP API.
+
+    Args:
+        endpoint: its base URL.
+        token: the bearer token.
+        as_of: the time to be told in every request, on a stack that allows a virtual time.
+    """
+
+    def __init__(self, endpoint: str, token: str, as_of: datetime | None = None) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self.as_of = as_of
+        self._session = requests.Session()
+        self._session.headers["authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, **query: str) -> Any:
+        """Return the JSON answer of a GET."""
+        return self.send("GET", path, query=query)
+
+    def post(self, path: str, body: Any, **headers: str) -> Any:
+        """Return the JSON answer of a POST."""
+        return self.send("POST", path, body=body, headers=headers)
+
+    def put(self, path: str, body: Any) -> Any:
+        """Return the JSON answer of a PUT."""
+        return self.send("PUT", path, body=body)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Return the JSON answer.
+
+        Raises:
+            ModelwrightError: of the kind that the status tells, with the server's message.
+            Unavailable: the stack does not answer.
+        """
+        told = {**(headers or {}), **({AS_OF: self.as_of.isoformat()} if self.as_of else {})}
+        try:
+            answer = self._session.request(
+                method, self.endpoint + path, json=body, params=query, headers=told, timeout=_TIMEOUT_S
+            )
+        except requests.RequestException as error:
+            raise errors.Unavailable(f"{self.endpoint} does not answer: {error}") from error
+        if answer.ok:
+            return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+        raise _KINDS.get(answer.status_code, errors.ModelwrightError)(_message(answer))
+
+    def stream(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield a log stream's items as they are stored."""
+        cursor = ""
+        while True:
+            page = self.get(f"/v1/log/{quote(name, safe='')}", cursor=cursor)
+            yield from page["items"]
+            if not (cursor := page["next"]):
+                return
+
+
+def _message(answer: requests.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return f"{answer.status_code} {answer.text[:200]}"
+    return str(body.get("message", body)) if isinstance(body, dict) else str(body)

@@ -1,0 +1,91 @@
+"""What commands do with the local stack: start it with a token in it, describe it, apply a project."""
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modelwright.adapters.dynamodb import DynamoTables
+from modelwright.cli.apply import Team
+from modelwright.cli.client import ENDPOINT, TOKEN, Api
+from modelwright.errors import InvalidInput
+from modelwright.governance.access import bootstrap_token
+from modelwright.local.stack import Running, Stack
+
+
+def stack(workdir: Path) -> Stack:
+    """Return the local stack of a folder."""
+    return Stack(workdir)
+
+
+def up(
+    workdir: Path, *, port: int, workspace: str, detach: bool, virtual_time: bool, say: Callable[[str], None]
+) -> Running | None:
+    """Start the stack, or bring a running one up to date, and say where it is."""
+
+    def ready(running: Running) -> Mapping[str, str]:
+        extra = first_token(running)
+        say(f"MLflow, Feast and ours: {running.url}   workspace {running.workspace}")
+        say(f"for this shell's clients: eval \"$(modelwright env --workdir '{workdir}')\"")
+        return extra
+
+    return Stack(workdir).up(
+        port=port or None,
+        workspace=workspace,
+        detach=detach,
+        parameters=parameters(virtual_time=virtual_time),
+        bootstrap=ready,
+        say=say,
+    )
+
+
+def parameters(*, virtual_time: bool) -> dict[str, str]:
+    """Return the template's parameters: who says what time it is sends the schedules' events too."""
+    return {
+        "VirtualTime": "allowed" if virtual_time else "refused",
+        "SchedulesState": "DISABLED" if virtual_time else "ENABLED",
+    }
+
+
+def first_token(running: Running) -> Mapping[str, str]:
+    """Put an administrator's token into a stack that has none yet; return what its users' programs need."""
+    token = running.extra.get(TOKEN)
+    if not token:
+        tables = DynamoTables(running.client("dynamodb"), {"governance": running.outputs["GovernanceTableName"]})
+        token = bootstrap_token(running.workspace, tables=tables, now=datetime.now(UTC))
+    return {ENDPOINT: running.url, TOKEN: token}
+
+
+def describe(workdir: Path) -> dict[str, Any]:
+    """Return whether the stack runs, and where."""
+    running = Stack(workdir).status()
+    if running is None:
+        return {"running": False}
+    names = {name: value for name, value in running.outputs.items() if name.endswith(("BucketName", "BusName"))}
+    return {"running": True, "endpoint": running.url, "workspace": running.workspace, **names}
+
+
+def environment(workdir: Path) -> dict[str, str]:
+    """Return the environment of programs that use the stack; raises when it is not ready."""
+    return Stack(workdir).env()
+
+
+def connect(endpoint: str = "", workdir: Path = Path()) -> Api:
+    """Return the API of a stack: the one named, else the environment's, else the one that runs in this folder.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if endpoint or (endpoint := os.environ.get(ENDPOINT, "")):
+        return Api(endpoint, os.environ.get(TOKEN, ""))
+    if (running := Stack(workdir).status()) is not None:
+        return Api(running.url, running.extra.get(TOKEN, ""))
+    raise InvalidInput(f"which stack? give --endpoint, set {ENDPOINT}, or start one here with `modelwright up`")
+
+
+def apply(team: Team, api: Api) -> Any:
+    """Send a team's project and code to a stack."""
+    body = {"project": team.project.model_dump(mode="json"), "wheel": base64.b64encode(team.wheel).decode()}
+    return api.post("/v1/projects", body)

@@ -1,0 +1,69 @@
+"""The pages: plain HTML, no script, no request to anywhere else."""
+
+import json
+from html import escape
+from typing import Any
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2330;background:#fff}
+h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #dde2ea;vertical-align:top}
+.critical{color:#a4161a}.warning{color:#9a6700}code{font-size:.85em}form{display:flex;gap:.5rem}input{flex:1;padding:.4rem}
+@media(prefers-color-scheme:dark){body{background:#12161d;color:#dfe5ee}td,th{border-color:#2b3442}}
+"""
+
+
+def login(fault: str = "") -> str:
+    """Return the page that asks for a token."""
+    note = f'<p class="critical">{escape(fault)}</p>' if fault else ""
+    form = (
+        '<form method="post" action="/login"><label for="token">Token</label>'
+        '<input id="token" name="token" type="password" autocomplete="current-password" required>'
+        "<button>Sign in</button></form>"
+    )
+    return _page("Sign in", f"<h1>Modelwright</h1>{note}{form}")
+
+
+def overview(status: dict[str, Any]) -> str:
+    """Return the page of the platform at a glance."""
+    project = status["project"]
+    title = f"{project['name']} in workspace {status['workspace']}" if project else "No project applied yet"
+    incidents = _table(
+        ("since", "subject", "what", "times"),
+        [(i["at"], i["subject"], i["last_text"], str(i["count"])) for i in status["incidents"]],
+        "No open incident.",
+    )
+    routes = _table(
+        ("model", "version", "role", "share"),
+        [
+            (name, str(r["version"]), r["role"], f"{r['percent']} %")
+            for name, model in status["models"].items()
+            for r in model["routes"]
+        ],
+        "No model serves yet.",
+    )
+    events = _table(
+        ("at", "event", "stream", "what"),
+        [(e["at"], e["type"], f"{e['stream']} {e['sequence']}", json.dumps(e["data"])[:200]) for e in status["events"]],
+        "Nothing happened yet.",
+    )
+    body = (
+        f"<h1>{escape(title)}</h1><h2>Incidents</h2>{incidents}<h2>Traffic</h2>{routes}<h2>Newest events</h2>{events}"
+    )
+    return _page("Modelwright", body)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], empty: str) -> str:
+    if not rows:
+        return f"<p>{escape(empty)}</p>"
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{body}</body></html>"
+    )

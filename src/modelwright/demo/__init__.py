@@ -1,0 +1,1 @@
+"""The demo: a year of flights out of New York goes through the whole loop by itself."""

@@ -1,0 +1,90 @@
+"""Roots: the heads of all streams, written on a schedule where nobody can change them.
+
+A root lists every stream that the last one knew or that was written to since, with its newest
+sequence number and hash, and the hash over all of them; it names the root before it.
+
+=============  ====================  ==========  =============================
+entity         pk                    sk          access pattern
+=============  ====================  ==========  =============================
+newest root    ``ROOT``              ``NEWEST``  get
+=============  ====================  ==========  =============================
+"""
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from modelwright.context import Call
+from modelwright.events import RootAnchored
+from modelwright.log import Happened, Log, canonical, stream_of
+from modelwright.storage import Absent, Blobs, Condition, Is, Key, Put, Tables
+
+NEWEST = Key("ROOT", "NEWEST")
+_LONGEST = timedelta(days=35)
+_FIRST = timedelta(days=2)
+_NOTHING: dict[str, Any] = {"number": 0, "root": "", "heads": {}, "at": ""}
+
+
+def anchor(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Log) -> RootAnchored | None:
+    """Write the next root and record it; returns None when nothing was written since the last.
+
+    Args:
+        call: whose doing it is.
+        wall: wall-clock time, by which the log's hours are indexed.
+        tables: holds the newest root.
+        blobs: the audit bucket.
+        log: whose heads are anchored.
+    """
+    stored = tables.get("governance", NEWEST)
+    last: dict[str, Any] = json.loads(stored["root"]) if stored else _NOTHING
+    heads = _heads(last, wall, log)
+    audit = stream_of(call.workspace, "AUDIT", "roots")
+    if {s: h for s, h in heads.items() if s != audit} == {s: h for s, h in last["heads"].items() if s != audit}:
+        return None
+    root = _root(last, heads, wall)
+    key = f"roots/{wall:%Y/%m/%d}/{root['number']:08d}.json"
+    blobs.put("audit", key, canonical(root))
+    event = RootAnchored(
+        key=key, streams=len(heads), items=sum(int(sequence) for sequence, _ in heads.values()), root=root["root"]
+    )
+    condition: Condition = Is("number", last["number"]) if stored else Absent()
+    item = {**NEWEST._asdict(), "number": root["number"], "root": json.dumps(root)}
+    log.commit(call, [Happened(audit, event)], [Put("governance", item, condition)])
+    return event
+
+
+def known_heads(*, wall: datetime, tables: Tables, log: Log) -> dict[str, tuple[int, str]]:
+    """Return sequence number and hash of the newest item of every stream, anchored or newer."""
+    stored = tables.get("governance", NEWEST)
+    last = json.loads(stored["root"]) if stored else _NOTHING
+    return {stream: (int(sequence), str(value)) for stream, (sequence, value) in _heads(last, wall, log).items()}
+
+
+def newest_root(*, tables: Tables) -> dict[str, Any] | None:
+    """Return the last root that was anchored, as it lies in the audit bucket."""
+    stored = tables.get("governance", NEWEST)
+    root: dict[str, Any] | None = json.loads(stored["root"]) if stored else None
+    return root
+
+
+def _heads(last: dict[str, Any], wall: datetime, log: Log) -> dict[str, list[Any]]:
+    since = datetime.fromisoformat(last["at"]) if last["at"] else wall - _FIRST
+    return {**last["heads"], **_heads_since(max(since, wall - _LONGEST), wall, log)}
+
+
+def _heads_since(since: datetime, wall: datetime, log: Log) -> dict[str, list[Any]]:
+    heads: dict[str, list[Any]] = {}
+    hour = since.replace(minute=0, second=0, microsecond=0)
+    while hour <= wall:
+        for item in log.hour(hour):
+            sequence = item.envelope.sequence
+            if sequence > heads.get(item.envelope.stream, [0])[0]:
+                heads[item.envelope.stream] = [sequence, item.hash]
+        hour += timedelta(hours=1)
+    return heads
+
+
+def _root(last: dict[str, Any], heads: dict[str, list[Any]], wall: datetime) -> dict[str, Any]:
+    body = {"number": last["number"] + 1, "previous": last["root"], "at": wall.isoformat(), "heads": heads}
+    return {**body, "root": hashlib.sha256(canonical(body)).hexdigest()}

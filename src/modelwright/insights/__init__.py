@@ -1,0 +1,1 @@
+"""Insights: incidents that open and close, and what the platform knows at a glance."""

@@ -1,0 +1,122 @@
+"""The emulator's process: MiniStack with our amendments, behind a front door.
+
+One loopback port serves both halves. A request that is signed (SigV4, or a presigned URL) is for
+AWS; any other is for the HTTP API, which so has a plain base URL, ``http://127.0.0.1:PORT``, that
+the stock ``mlflow`` client and a browser can use. (MiniStack alone serves an API below
+``/_aws/execute-api/<id>/`` or a host name that needs DNS, and answers ``/health`` and ``/login``
+itself. Drop the front door when it can serve an API at its root.)
+
+MiniStack takes the access key ``test``, twelve digits, or none at all for root, unverified. The
+door refuses those: a web page that guesses the port must not become root of the local account.
+
+Run by ``modelwright.local.emulator``; becomes a process of its own that holds the given lock.
+"""
+
+import asyncio
+import importlib
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from modelwright.local import amendments
+
+PUBLIC_API = "modelwright"
+HOST = "127.0.0.1"
+
+Scope: TypeAlias = MutableMapping[str, Any]
+App: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
+
+_EMULATOR_PATHS = (
+    "/_ministack/health",
+    "/_ministack/lambda-code/",
+    "/_ministack/cfn-",
+    "/_aws/",
+)
+_SIGNED_QUERY = re.compile(rb"(?:^|&)(?:X-Amz-Credential|AWSAccessKeyId)=([^&%/]*)")
+_SIGNED_HEADER = re.compile(rb"Credential=([^/,]*)|^AWS ([^:]*):")
+_VERIFIED = (b"ASIA", b"AKIA")  # keys of roles and users, whose signatures MiniStack checks
+
+
+def front_door(emulator: App, root_key: str) -> App:
+    """Return an application that sends unsigned requests to the public HTTP API.
+
+    Args:
+        emulator: MiniStack.
+        root_key: the one access key that may be root.
+    """
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await emulator(scope, receive, send)
+            return
+        key = _access_key(scope)
+        if key is not None and key != root_key.encode() and not key.startswith(_VERIFIED):
+            await _refuse(send)
+        elif key is not None or scope["path"].startswith(_EMULATOR_PATHS):
+            await emulator(scope, receive, send)
+        else:
+            await emulator(_for_api(scope), receive, send)
+
+    return app
+
+
+def _access_key(scope: Scope) -> bytes | None:
+    """Return the access key that an AWS request names (empty when it names none), else None."""
+    for name, value in scope["headers"]:
+        if name.lower() == b"authorization" and value.startswith(b"AWS"):
+            found = _SIGNED_HEADER.search(value)
+            return (found[1] or found[2] or b"") if found else b""
+    queried = _SIGNED_QUERY.search(scope.get("query_string", b""))
+    return queried[1] if queried else None
+
+
+async def _refuse(send: Any) -> None:
+    body = b'{"__type": "InvalidClientTokenId", "message": "this access key is not of the local stack"}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _for_api(scope: Scope) -> Scope:
+    prefix = f"/_aws/execute-api/{PUBLIC_API}/$default"
+    raw = scope.get("raw_path") or scope["path"].encode()
+    return {**scope, "path": prefix + scope["path"], "raw_path": prefix.encode() + raw}
+
+
+def serve() -> None:
+    """Serve until SIGTERM or SIGINT; MiniStack saves its state on the way out."""
+    import hypercorn.asyncio
+    from hypercorn.config import Config
+
+    emulator = importlib.import_module("ministack.app").app
+    amendments.apply(
+        concurrency=int(os.environ["MODELWRIGHT_CONCURRENCY"]),
+        log=Path(os.environ["MODELWRIGHT_INVOCATIONS"]),
+    )
+    config = Config()
+    config.bind = [f"{HOST}:{os.environ['GATEWAY_PORT']}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1.0
+    config.loglevel = "WARNING"
+    app: Any = front_door(emulator, os.environ["AWS_ACCESS_KEY_ID"])
+    try:
+        asyncio.run(hypercorn.asyncio.serve(app, config))
+    finally:
+        importlib.import_module("ministack.core.lambda_runtime").reset()
+
+
+def main() -> None:
+    """Leave the caller's process tree, write the pid into the inherited lock, and serve."""
+    lock = int(sys.argv[1])
+    if os.fork():
+        return
+    os.setsid()
+    os.write(lock, str(os.getpid()).encode())
+    serve()
+
+
+if __name__ == "__main__":
+    main()
