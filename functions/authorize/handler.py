@@ -1,7 +1,6 @@
 """Finds out who calls; what they may do is decided later, per use case."""
 
 import json
-from http.cookies import SimpleCookie
 from typing import Any
 
 from modelwright.errors import Unauthenticated
@@ -14,8 +13,8 @@ def token_of(event: dict[str, Any]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    cookie = SimpleCookie("; ".join(event.get("cookies") or [headers.get("cookie", "")])).get(COOKIE)
-    return cookie.value if cookie else ""
+    pairs = "; ".join(event.get("cookies") or [headers.get("cookie", "")]).split(";")
+    return dict(pair.strip().partition("=")[::2] for pair in pairs).get(COOKIE, "")
 
 
 def authorize(event: dict[str, Any], wiring: Wiring) -> dict[str, Any]:

@@ -57,7 +57,13 @@ def checked_path(path: str) -> str:
 
 
 def key_of_path(workspace: str, path: str) -> str:
-    """Return the key of a path; the empty path is the workspace's own prefix (ending in ``/``)."""
+    """Return the key of a path; the empty path is the workspace's own prefix (ending in ``/``).
+
+    Raises:
+        InvalidInput: the path is not valid, or the workspace is called as what is no workspace's.
+    """
+    if workspace in RESERVED or "/" in workspace:
+        raise InvalidInput(f"the workspace {workspace} cannot have artifacts: its name is reserved")
     return f"{workspace}/{checked_path(path)}"
 
 

@@ -20,9 +20,9 @@ SCHEDULE_DUE = "ScheduleDue"
 
 
 class Value(BaseModel):
-    """A frozen part of an event."""
+    """A frozen part of an event; its figures are finite, because JSON has no other."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Event(Value):
@@ -230,7 +230,15 @@ class Comparison(Value):
 
 
 class PerformanceMeasured(Event):
-    """Labels of an upload were joined with the predictions they belong to."""
+    """Labels of an upload were joined with the predictions they belong to.
+
+    Attributes:
+        labels: rows of the upload that have a label.
+        joined: of these, with a prediction that was not counted before.
+        labelled_key: the object with the joined rows; empty when there are none.
+        quarantined: sources that feed the model and are in quarantine over this window; its scores may be
+            wrong for that reason alone, so they let no rollout advance.
+    """
 
     model: str
     window: Window
@@ -240,6 +248,8 @@ class PerformanceMeasured(Event):
     performances: tuple[Performance, ...]
     comparisons: tuple[Comparison, ...]
     canary_comparisons: tuple[Comparison, ...]
+    labelled_key: str = ""
+    quarantined: tuple[str, ...] = ()
 
 
 class PerformanceDegraded(Event):

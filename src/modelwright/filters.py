@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])
     | (?P<operator><=|>=|!=|<>|=|<|>)
     | (?P<punctuation>[(),])
-    | (?P<name>(?:`[^`]*`|"[^"]*"|[\w./\-]+)(?:\.(?:`[^`]*`|"[^"]*"|[\w./\-]+))*)
+    | (?P<name>(?:`[^`]*`|"[^"]*"|[\w/\-]+)(?:\.(?:`[^`]*`|"[^"]*"|[\w/\-]+))*)
     )""",
     re.VERBOSE,
 )
@@ -131,14 +131,18 @@ class Searchable:
         head, dot, rest = name.partition(".")
         entity = _ENTITIES.get(_unquoted(head).lower()) if dot else "attributes"
         if entity is None or entity not in ("attributes", *self.entities):
-            raise InvalidInput(f"{self.what} cannot be searched by {name}: it has attributes, {', '.join(self.entities)}")
+            raise InvalidInput(
+                f"{self.what} cannot be searched by {name}: it has attributes, {', '.join(self.entities)}"
+            )
         key = _unquoted(rest if dot else head)
         if entity == "datasets" and key not in _DATASET_KEYS:
             raise InvalidInput(f"invalid dataset key {key!r}: valid are {', '.join(_DATASET_KEYS)}")
         if entity == "attributes":
             key = self.synonyms.get(key.lower() if key.lower() in self.synonyms else key, key)
             if key not in (*self.texts, *self.numbers):
-                raise InvalidInput(f"invalid attribute key {key!r}: valid are {', '.join((*self.texts, *self.numbers))}")
+                raise InvalidInput(
+                    f"invalid attribute key {key!r}: valid are {', '.join((*self.texts, *self.numbers))}"
+                )
         return entity, key
 
 
@@ -169,7 +173,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise InvalidInput(f"invalid filter {text!r} at {text[position:position + 20]!r}")
+            raise InvalidInput(f"invalid filter {text!r} at {text[position : position + 20]!r}")
         tokens.append((match.lastgroup, match[match.lastgroup]))
         position = match.end()
     return tokens

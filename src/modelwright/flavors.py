@@ -5,7 +5,8 @@ first that is installed (group ``modelwright.flavors``) loads it; ``sklearn`` is
 our own trainer writes. A loaded model is a function from a frame (one column per input, in order) to
 one probability per row, which must depend on that row alone, **to the bit**: batched matrix
 products do not (a row's sum is taken in another order at the edge of a batch), so ``sklearn`` scores
-in blocks of one size, the last one filled up.
+in blocks of one size, the last one filled up, and in one thread: small parallel loops also wait for their
+slowest thread at each tree, which on a busy machine costs a hundred times what they save.
 
 pandas, scikit-learn and PyYAML are imported when a model is opened, not before.
 """
@@ -14,6 +15,7 @@ import hashlib
 import math
 import pickle
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +30,8 @@ MODEL_FILE = "model.pkl"
 
 Folder = Callable[[str], bytes]
 """Returns the bytes of a file of the model folder; raises ``NotFound``."""
+
+SingleThread = Callable[[], AbstractContextManager[Any]]
 
 Scorer = Callable[["pd.DataFrame"], list[float]]
 """Returns the probability of each row of a frame."""
@@ -65,7 +69,7 @@ class Sklearn:
             raise PluginError(f"its pickle does not load: {type(error).__name__}: {error}") from error
         if not hasattr(estimator, "predict_proba"):
             raise PluginError(f"a {type(estimator).__name__} has no predict_proba")
-        return _in_blocks(lambda block: estimator.predict_proba(block)[:, 1].tolist())
+        return _in_blocks(lambda block: estimator.predict_proba(block)[:, 1].tolist(), single_thread())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,14 @@ def open_model(name: str, artifact_key: str, *, blobs: Blobs, flavors: Flavors) 
     return OpenModel(name, digests.get(MODEL_FILE, digests["MLmodel"]), scorer)
 
 
+def single_thread() -> SingleThread:
+    """Return what makes a block of code use one thread in all numeric libraries that are loaded by now."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    controller = ThreadpoolController()
+    return lambda: controller.limit(limits=1)
+
+
 def pickled(estimator: Any) -> bytes:
     """Return an estimator's bytes: the same for the same estimator, whatever was pickled before."""
     return pickle.dumps(estimator, protocol=5)
@@ -163,13 +175,14 @@ def _choose(listed: dict[str, Any], flavors: Flavors) -> tuple[Flavor, dict[str,
     raise PluginError("; ".join(reasons) or "MLmodel lists no flavor")
 
 
-def _in_blocks(score: Callable[["pd.DataFrame"], list[float]]) -> Scorer:
+def _in_blocks(score: Callable[["pd.DataFrame"], list[float]], alone: SingleThread) -> Scorer:
     def whole(frame: "pd.DataFrame") -> list[float]:
         scores: list[float] = []
-        for start in range(0, len(frame), BLOCK_ROWS):
-            rows = min(BLOCK_ROWS, len(frame) - start)
-            positions = [start + (n if n < rows else 0) for n in range(BLOCK_ROWS)]
-            scores += score(frame.iloc[positions])[:rows]
+        with alone():
+            for start in range(0, len(frame), BLOCK_ROWS):
+                rows = min(BLOCK_ROWS, len(frame) - start)
+                positions = [start + (n if n < rows else 0) for n in range(BLOCK_ROWS)]
+                scores += score(frame.iloc[positions])[:rows]
         return scores
 
     return whole

@@ -13,7 +13,9 @@ log item       ``WS#<ws>#<KIND>#<id>``    ``<sequence:012>``  ``HOUR#<yyyy-mm-dd
 handled mark   ``WS#<ws>#HANDLED#<fn>``   ``<event id>``      (in the consumer's own table)
 =============  =========================  ==================  ==========================================
 
-``published`` on a log item is the publisher's acknowledgement; it is no part of the hash.
+The hash is SHA-256 over five lines: chain version, the hash before, ``sk``, ``pk``, and the
+envelope's text as it is stored, so that no flipped byte means the same. ``published`` is the
+publisher's acknowledgement; it is no part of the hash.
 The hour of the index is the wall clock's, because the sweeper looks for what it missed today.
 """
 
@@ -58,7 +60,7 @@ def stream_of(workspace: str, kind: str, identity: str) -> str:
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
-    """Return the bytes that are hashed: JSON with sorted keys, no spaces, UTF-8."""
+    """Return one and the same bytes for equal records: JSON with sorted keys, no spaces, UTF-8."""
     return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -74,22 +76,22 @@ class LogItem:
     @classmethod
     def chain(cls, envelope: Envelope, previous: str) -> "LogItem":
         """Return the item that follows the one whose hash is ``previous``."""
-        record = {**envelope.model_dump(mode="json"), "previous": previous, "chain_version": CHAIN_VERSION}
-        return cls(envelope, previous, hashlib.sha256(canonical(record)).hexdigest())
+        place = (str(CHAIN_VERSION), previous, _place(envelope), envelope.stream, _text(envelope))
+        return cls(envelope, previous, hashlib.sha256("\n".join(place).encode()).hexdigest())
 
     def item(self, wall: datetime) -> Item:
         """Return the stored form."""
         shard = int(self.hash[:4], 16) % SHARDS
         return {
             "pk": self.envelope.stream,
-            "sk": f"{self.envelope.sequence:012d}",
+            "sk": _place(self.envelope),
             "by_hour_pk": f"HOUR#{wall:%Y-%m-%dT%H}#{shard}",
             "by_hour_sk": self.envelope.id,
             "chain_version": CHAIN_VERSION,
             "previous": self.previous,
             "hash": self.hash,
             "type": self.envelope.type,
-            "envelope": self.envelope.model_dump_json(),
+            "envelope": _text(self.envelope),
             "published": "",
         }
 
@@ -220,6 +222,14 @@ class Log:
             raise AlreadyHandled(f"{delivery.consumer} handled {delivery.envelope.id} before") from failure
         if any(position < writes for position in failure.failed):
             raise failure
+
+
+def _place(envelope: Envelope) -> str:
+    return f"{envelope.sequence:012d}"
+
+
+def _text(envelope: Envelope) -> str:
+    return canonical(envelope.model_dump(mode="json")).decode()
 
 
 def _mark(delivery: Delivery, wall: datetime) -> Item:

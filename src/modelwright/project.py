@@ -185,7 +185,7 @@ class RetrainingPolicy(Declared):
     """
 
     triggers: tuple[str, ...] = ("performance", "age", "manual")
-    window_days: int = 365
+    window_days: int = 364
     holdout_days: int = 7
     cooldown_days: int = 21
     max_age_days: int = 56

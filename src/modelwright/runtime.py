@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -185,7 +186,7 @@ class Request:
             return {}
         try:
             body = json.loads(self.raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise errors.InvalidInput(f"the body is no JSON: {error}") from error
         if not isinstance(body, dict):
             raise errors.InvalidInput(f"the body must be a JSON object, it is a {type(body).__name__}")
@@ -334,7 +335,7 @@ class Function:
 
     @cached_property
     def _logger(self) -> Logger:
-        return Logger(service=self.name)
+        return Logger(service=self.name, stream=sys.stderr, location=None)
 
     def __call__(self, event: dict[str, Any], context: object = None) -> Any:
         """Handle one invocation, whatever sent it."""
@@ -350,7 +351,10 @@ class Function:
             return self._deliver(event)
         if self._raw is None:
             raise errors.InvalidInput(f"{self.name} does not understand this payload: {sorted(event)}")
-        return self._raw(event, self.wiring)
+        answer = self._raw(event, self.wiring)
+        request = event.get("requestContext", {}).get("requestId", "")
+        self._line(str(event.get("rawPath", "invoked")), "done", request or new_id())
+        return answer
 
     # --- HTTP ---------------------------------------------------------------------------
 
@@ -471,9 +475,9 @@ def parse_time(text: str) -> datetime:
     """Return an ISO 8601 time as UTC (naive means UTC); raises ``InvalidInput``."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise errors.InvalidInput(f"{text!r} is no ISO 8601 time") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def status_of(error: errors.ModelwrightError) -> tuple[int, str]:

@@ -11,6 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from modelwright.errors import InvalidInput
+
+TRANSACTION_LIMIT = 100
+_LONGEST_PK = 2048
+_LONGEST_SK = 1024
+
 TableName = Literal[
     "log", "tracking", "registry", "features", "monitoring", "retraining", "rollout", "governance", "insights"
 ]
@@ -23,6 +29,14 @@ class Key(NamedTuple):
 
     pk: str
     sk: str
+
+    def checked(self) -> "Key":
+        """Return the key; raises ``InvalidInput`` unless both parts are neither empty nor longer than a table takes."""
+        if not (0 < len(self.pk.encode()) <= _LONGEST_PK and 0 < len(self.sk.encode()) <= _LONGEST_SK):
+            raise InvalidInput(
+                f"{str(self)[:200]} is no key: its parts must have 1 to {_LONGEST_PK}, {_LONGEST_SK} bytes"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,19 @@ class Check:
 Write = Put | Delete | Update | Check
 
 
+def key_of(write: Write) -> Key:
+    """Return the key of the item that a write is about; raises ``InvalidInput`` if it is none."""
+    key = Key(write.item["pk"], write.item["sk"]) if isinstance(write, Put) else Key(*write.key)
+    return key.checked()
+
+
+def admissible(writes: Sequence[Write]) -> None:
+    """Raise ``InvalidInput`` if writes are too many for a transaction, name an item twice, or a key is none."""
+    keys = {(write.table, key_of(write)) for write in writes}
+    if len(writes) > TRANSACTION_LIMIT or len(keys) < len(writes):
+        raise InvalidInput(f"a transaction of {len(writes)} writes is too large or names an item twice")
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Items in key order and the cursor of the next page, empty at the end."""
@@ -100,7 +127,10 @@ class Page:
 
 
 class Tables(Protocol):
-    """Items by key, in order of ``sk`` within a ``pk``; strongly consistent unless an index is named."""
+    """Items by key, in order of ``sk`` within a ``pk``; strongly consistent unless an index is named.
+
+    A key part that is empty or too long is ``InvalidInput``; a float in an item is a ``TypeError``.
+    """
 
     def get(self, table: TableName, key: Key) -> Item | None:
         """Return the item, or None."""
@@ -127,7 +157,7 @@ class Tables(Protocol):
         limit: int = 0,
         cursor: str = "",
     ) -> Page:
-        """Return a page of items of ``pk``.
+        """Return a page of items of ``pk``; raises ``InvalidInput`` for a cursor that is none.
 
         Args:
             table: the table.
@@ -147,6 +177,8 @@ class Tables(Protocol):
 
         Raises:
             ConditionFailed: with the positions whose condition did not hold.
+            InvalidInput: the writes are too many, or name an item twice.
+            Unavailable: the table is throttled.
         """
         ...
 

@@ -33,6 +33,7 @@ from modelwright.storage import (
     TableName,
     Update,
     Write,
+    admissible,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,15 @@ _ATTEMPTS = 8
 _BASE_S = 0.05
 _CAP_S = 2.0
 _THREADS = 8
+_HELD = {"TransactionConflict", "TransactionConflictException", "TransactionInProgressException"}
+_THROTTLED = {
+    "ProvisionedThroughputExceeded",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingError",
+    "ThrottlingException",
+}
+_NO_CURSOR = "the page token is not one of ours"
 
 _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
@@ -68,13 +78,14 @@ class DynamoTables:
 
     def get(self, table: TableName, key: Key) -> Item | None:
         """See ``Tables``."""
-        answer = self._client.get_item(TableName=self._name(table), Key=_encode(key._asdict()), ConsistentRead=True)
+        where = _encode(Key(*key).checked()._asdict())
+        answer = self._client.get_item(TableName=self._name(table), Key=where, ConsistentRead=True)
         item = answer.get("Item")
         return _decode(item) if item else None
 
     def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
         """See ``Tables``; over 100 keys the calls run in parallel."""
-        wanted = list(dict.fromkeys(keys))
+        wanted = [Key(*key).checked() for key in dict.fromkeys(keys)]
         chunks = [wanted[n : n + BATCH_GET_LIMIT] for n in range(0, len(wanted), BATCH_GET_LIMIT)]
         if len(chunks) <= 1:
             rows = [self._batch_get(table, chunk, attributes) for chunk in chunks]
@@ -97,6 +108,7 @@ class DynamoTables:
         cursor: str = "",
     ) -> Page:
         """See ``Tables``."""
+        Key(pk, "any").checked()
         part, sort = (f"{index}_pk", f"{index}_sk") if index else ("pk", "sk")
         condition, values = "#p = :p", {":p": pk}
         if prefix:
@@ -115,11 +127,17 @@ class DynamoTables:
         request |= {"IndexName": index} if index else {"ConsistentRead": True}
         request |= {"Limit": limit} if limit else {}
         request |= {"ExclusiveStartKey": _from_cursor(cursor)} if cursor else {}
-        answer = self._client.query(**request)
+        try:
+            answer = self._client.query(**request)
+        except ClientError as error:
+            if cursor and error.response["Error"]["Code"] == "ValidationException":
+                raise InvalidInput(_NO_CURSOR) from error
+            raise
         return Page(tuple(_decode(i) for i in answer["Items"]), _to_cursor(answer.get("LastEvaluatedKey")))
 
     def write(self, writes: Sequence[Write]) -> None:
         """See ``Tables``."""
+        admissible(writes)
         try:
             if len(writes) == 1 and not isinstance(writes[0], Check):
                 self._write_one(writes[0])
@@ -220,8 +238,10 @@ def _translated(error: ClientError, writes: int) -> Exception:
         failed = tuple(n for n, r in enumerate(reasons) if r.get("Code") == "ConditionalCheckFailed")
         if failed:
             return ConditionFailed(f"{len(failed)} of {writes} conditions do not hold", failed)
+        code = next((r["Code"] for r in reasons if r.get("Code") in _THROTTLED | _HELD), code)
+    if code in _HELD:
         return ConditionFailed("another transaction holds one of the items", ())
-    if code in ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"):
+    if code in _THROTTLED:
         return Unavailable("the table is throttled")
     return error
 
@@ -256,6 +276,9 @@ def _to_cursor(key: Mapping[str, Any] | None) -> str:
 
 def _from_cursor(cursor: str) -> dict[str, Any]:
     try:
-        return _encode(json.loads(urlsafe_b64decode(cursor)))
-    except ValueError as error:
-        raise InvalidInput("the page token is not one of ours") from error
+        key = json.loads(urlsafe_b64decode(cursor))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(_NO_CURSOR) from error
+    if not isinstance(key, dict) or not all(isinstance(key.get(part), str) for part in ("pk", "sk", *key)):
+        raise InvalidInput(_NO_CURSOR)
+    return _encode(key)

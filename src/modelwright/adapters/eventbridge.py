@@ -1,7 +1,7 @@
 """Takes log items to EventBridge, and looks at what it refused."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 ENTRIES = 10
+CALL_BYTES = 900_000
+"""Below EventBridge's limit of 1 MB for all entries of one call, names and sources included."""
 
 
 class EventBridgeBus:
@@ -35,14 +37,13 @@ class EventBridgeBus:
         caller keeps them for later.
         """
         taken: set[str] = set()
-        for first in range(0, len(items), ENTRIES):
-            chunk = items[first : first + ENTRIES]
+        for chunk in _chunks([(item.envelope.id, self._entry(item)) for item in items]):
             try:
-                answer = self._client.put_events(Entries=[self._entry(item) for item in chunk])
+                answer = self._client.put_events(Entries=[entry for _, entry in chunk])
             except (ClientError, BotoCoreError):
                 continue
             results = answer["Entries"] if answer["FailedEntryCount"] else [{}] * len(chunk)
-            taken.update(i.envelope.id for i, r in zip(chunk, results, strict=True) if "ErrorCode" not in r)
+            taken.update(i for (i, _), result in zip(chunk, results, strict=True) if "ErrorCode" not in result)
         return frozenset(taken)
 
     def _entry(self, item: LogItem) -> "PutEventsRequestEntryTypeDef":
@@ -53,3 +54,20 @@ class EventBridgeBus:
             "DetailType": item.envelope.type,
             "Detail": json.dumps(detail),
         }
+
+
+def _chunks(
+    entries: "Sequence[tuple[str, PutEventsRequestEntryTypeDef]]",
+) -> "Iterator[list[tuple[str, PutEventsRequestEntryTypeDef]]]":
+    """Yield what fits into one call each; an entry that is too large alone hinders no other."""
+    chunk: list[tuple[str, PutEventsRequestEntryTypeDef]] = []
+    size = 0
+    for identity, entry in entries:
+        bytes_more = len(entry["Detail"].encode())
+        if chunk and (len(chunk) == ENTRIES or size + bytes_more > CALL_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append((identity, entry))
+        size += bytes_more
+    if chunk:
+        yield chunk

@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound
 from modelwright.storage import (
@@ -28,15 +29,12 @@ from modelwright.storage import (
     TableName,
     Update,
     Write,
+    admissible,
+    key_of,
 )
 
-TRANSACTION_LIMIT = 100
 _PAGE = 1000
-
-
-def key_of(write: Write) -> Key:
-    """Return the key of the item that a write is about."""
-    return Key(write.item["pk"], write.item["sk"]) if isinstance(write, Put) else write.key
+_SEPARATOR = "\x1f"
 
 
 def holds(condition: Condition, item: Item | None) -> bool:
@@ -61,7 +59,7 @@ class MemoryTables:
     def get(self, table: TableName, key: Key) -> Item | None:
         """See ``Tables``."""
         with self._lock:
-            return copy.deepcopy(self._items.get(table, {}).get(Key(*key)))
+            return copy.deepcopy(self._items.get(table, {}).get(Key(*key).checked()))
 
     def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
         """See ``Tables``."""
@@ -85,24 +83,26 @@ class MemoryTables:
         cursor: str = "",
     ) -> Page:
         """See ``Tables``."""
+        after = _from_cursor(cursor) if cursor else None
+        Key(pk, "any").checked()
         with self._lock:
             rows = self._of_index(table, index, pk) if index else self._of_partition(table, pk)
             chosen = [(k, i) for k, i in rows if k.startswith(prefix) and k >= start and (not end or k <= end)]
             if reverse:
                 chosen.reverse()
-            if cursor:
-                after = [n for n, (k, i) in enumerate(chosen) if _cursor(k, i) == cursor]
-                chosen = chosen[after[0] + 1 :] if after else []
+            if after is not None:
+                chosen = [row for row in chosen if (_place(*row) < after if reverse else _place(*row) > after)]
             size = limit or _PAGE
             page = chosen[:size]
-            more = _cursor(*page[-1]) if len(chosen) > size else ""
+            more = _SEPARATOR.join(_place(*page[-1])) if len(chosen) > size else ""
             return Page(tuple(copy.deepcopy(item) for _, item in page), more)
 
     def write(self, writes: Sequence[Write]) -> None:
         """See ``Tables``."""
+        admissible(writes)
         keys = [(w.table, key_of(w)) for w in writes]
-        if len(writes) > TRANSACTION_LIMIT or len(set(keys)) != len(keys):
-            raise InvalidInput(f"a transaction of {len(writes)} writes is too large or names an item twice")
+        for write in writes:
+            _check_types(_content(write))
         with self._lock:
             failed = tuple(
                 n
@@ -116,6 +116,8 @@ class MemoryTables:
 
     def write_many(self, table: TableName, items: Sequence[Item]) -> None:
         """See ``Tables``."""
+        for item in items:
+            _check_types(item)
         with self._lock:
             for item in items:
                 self._apply(Put(table, item, Anything()))
@@ -144,8 +146,33 @@ class MemoryTables:
         return sorted(rows, key=lambda row: (row[0], row[1]["pk"], row[1]["sk"]))
 
 
-def _cursor(key: str, item: Item) -> str:
-    return "\x1f".join((key, item["pk"], item["sk"]))
+def _place(key: str, item: Item) -> tuple[str, ...]:
+    return key, item["pk"], item["sk"]
+
+
+def _from_cursor(cursor: str) -> tuple[str, ...]:
+    after = tuple(cursor.split(_SEPARATOR))
+    if len(after) != len(_place("", {"pk": "", "sk": ""})):
+        raise InvalidInput("the page token is not one of ours")
+    return after
+
+
+def _content(write: Write) -> Mapping[str, Any]:
+    if isinstance(write, Put):
+        return write.item
+    return write.attributes if isinstance(write, Update) else {}
+
+
+def _check_types(value: Any) -> None:
+    """Refuse what DynamoDB's serializer refuses, so that no test passes on what cannot be stored."""
+    if isinstance(value, float):
+        raise TypeError("a float is no attribute: put it into JSON or packed bytes")
+    if isinstance(value, Mapping):
+        for part in value.values():
+            _check_types(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _check_types(part)
 
 
 class MemoryBlobs:
@@ -153,6 +180,7 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._objects: dict[tuple[BucketName, str], list[Stored]] = {}
+        self._deleted: set[tuple[BucketName, str]] = set()
         self._uploads: dict[str, tuple[BucketName, str]] = {}
         self._versions = count(1)
         self._lock = threading.RLock()
@@ -160,7 +188,8 @@ class MemoryBlobs:
     def get(self, bucket: BucketName, key: str, version: str = "") -> Stored:
         """See ``Blobs``."""
         with self._lock:
-            for stored in reversed(self._objects.get((bucket, key), [])):
+            versions = self._objects.get((bucket, key), []) if version else self._newest(bucket, key)
+            for stored in versions:
                 if version in ("", stored.version):
                     return stored
         raise NotFound(f"{bucket}/{key} {version}".strip() + " does not exist")
@@ -171,12 +200,14 @@ class MemoryBlobs:
         with self._lock:
             stored = Stored(bytes(body), f"v{next(self._versions)}", digest, dict(metadata or {}))
             self._objects.setdefault((bucket, key), []).append(stored)
+            self._deleted.discard((bucket, key))
         return stored.version
 
     def list(self, bucket: BucketName, prefix: str) -> Iterator[Listed]:
         """See ``Blobs``."""
         with self._lock:
-            rows = sorted((k, v[-1]) for (b, k), v in self._objects.items() if b == bucket and k.startswith(prefix))
+            keys = sorted(k for b, k in self._objects if b == bucket and k.startswith(prefix))
+            rows = [(key, stored) for key in keys for stored in self._newest(bucket, key)]
         return (Listed(key, len(stored.body), stored.etag) for key, stored in rows)
 
     def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
@@ -185,9 +216,9 @@ class MemoryBlobs:
         self.put(*target, stored.body, metadata=stored.metadata)
 
     def delete(self, bucket: BucketName, key: str) -> None:
-        """See ``Blobs``."""
+        """See ``Blobs``; its versions stay, as in a bucket that keeps them."""
         with self._lock:
-            self._objects.pop((bucket, key), None)
+            self._deleted.add((bucket, key))
 
     def size(self, bucket: BucketName, key: str) -> int:
         """See ``Blobs``."""
@@ -217,3 +248,7 @@ class MemoryBlobs:
         """See ``Blobs``."""
         if self._uploads.pop(upload, None) != (bucket, key):
             raise NotFound(f"there is no upload {upload} of {bucket}/{key}")
+
+    def _newest(self, bucket: BucketName, key: str) -> Sequence[Stored]:
+        """Return the newest version alone, or nothing if the object was deleted or never was."""
+        return [] if (bucket, key) in self._deleted else self._objects.get((bucket, key), [])[-1:]

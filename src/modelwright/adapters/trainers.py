@@ -31,10 +31,10 @@ class LambdaTrainer:
         client = self._client or boto3.client("lambda")
         payload = json.dumps({"training_id": job.training_id, "workspace": job.workspace}).encode()
         try:
-            answer = client.invoke(FunctionName=name, InvocationType="Event", Payload=payload)
+            client.invoke(FunctionName=name, InvocationType="Event", Payload=payload)
         except ClientError as error:
             raise Unavailable(f"{name} did not take training {job.training_id}: {error}") from error
-        return f"lambda:{name}:{answer['ResponseMetadata'].get('RequestId', '')}"
+        return f"lambda:{name}:{job.training_id}"
 
 
 class StepFunctionsTrainer:

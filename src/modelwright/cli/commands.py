@@ -5,7 +5,7 @@ import shlex
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -23,9 +23,7 @@ app = typer.Typer(
 class _StreamOrCommand(typer.core.TyperGroup):
     """``modelwright log MODEL#flights`` is ``modelwright log show MODEL#flights``."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         known = bool(args) and (args[0] in self.commands or args[0].startswith("-"))
         return super().resolve_command(ctx, args if known else ["show", *args])
 

@@ -10,7 +10,7 @@ from typing import Any
 from modelwright.adapters.dynamodb import DynamoTables
 from modelwright.cli.apply import Team
 from modelwright.cli.client import ENDPOINT, TOKEN, Api
-from modelwright.errors import InvalidInput
+from modelwright.errors import InvalidInput, LocalStackError
 from modelwright.governance.access import bootstrap_token
 from modelwright.local.stack import Running, Stack
 
@@ -69,7 +69,10 @@ def describe(workdir: Path) -> dict[str, Any]:
 
 def environment(workdir: Path) -> dict[str, str]:
     """Return the environment of programs that use the stack; raises when it is not ready."""
-    return Stack(workdir).env()
+    found = Stack(workdir).env()
+    if TOKEN not in found:
+        raise LocalStackError("the local stack is not ready yet: wait for `modelwright up` to say so")
+    return found
 
 
 def connect(endpoint: str = "", workdir: Path = Path()) -> Api:

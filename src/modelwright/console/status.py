@@ -11,7 +11,7 @@ from modelwright.log import Log, LogItem, stream_of
 from modelwright.project import load_current
 from modelwright.storage import Tables
 
-_RECENT_HOURS = 24
+_RECENT_HOURS = 6
 _SHOWN = 50
 
 

@@ -6,7 +6,7 @@ resource it loaded. Default deny, and a deny wins over every allow.
 =========  ===========================  ===========  =====================================
 entity     pk                           sk           access pattern
 =========  ===========================  ===========  =====================================
-token      ``WS#<workspace>#TOKEN``     ``<id>``     get by the id that the token carries
+token      ``WS#<workspace>#TOKEN``     ``<id>``     get by the id that the token carries; list
 =========  ===========================  ===========  =====================================
 
 A token reads ``mw.<workspace>.<id>.<secret>``; only the SHA-256 of the secret is kept, which is
@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,11 +27,12 @@ from modelwright.context import Call
 from modelwright.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from modelwright.events import AccessChanged
 from modelwright.log import Happened, Log, stream_of
-from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables
+from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables, every
 
 Role = Literal["reader", "contributor", "approver", "admin", "service"]
 
 COOKIE = "modelwright_session"
+_LONGEST_TOKEN = 512
 
 ACTIONS: dict[Role, tuple[str, ...]] = {
     "reader": ("*:read",),
@@ -110,6 +111,14 @@ def issue_token(call: Call, grants: Sequence[Grant], *, actor: str, tables: Tabl
     return f"mw.{call.workspace}.{identity}.{secret}"
 
 
+def list_tokens(call: Call, *, tables: Tables) -> list[dict[str, Any]]:
+    """Return the workspace's tokens without anything that would let one in, by id."""
+    call.authorise("access:read", "token/*")
+    shown = ("actor", "grants", "issued")
+    items = every(tables, "governance", f"WS#{call.workspace}#TOKEN")
+    return [{"id": i["sk"], **{k: i[k] for k in shown}, "revoked": bool(i["revoked"])} for i in items]
+
+
 def revoke_token(call: Call, token_id: str, *, tables: Tables, log: Log) -> None:
     """Make a token invalid at once; raises ``NotFound``."""
     call.authorise("access:write", f"token/{token_id}")
@@ -128,7 +137,7 @@ def authenticate(token: str, *, tables: Tables) -> Identity:
         Unauthenticated: it is malformed, unknown, revoked, or its secret is wrong (which is not told apart).
     """
     parts = token.split(".", 3)
-    if len(parts) != 4 or parts[0] != "mw":
+    if len(parts) != 4 or parts[0] != "mw" or not all(parts) or len(token) > _LONGEST_TOKEN:
         raise Unauthenticated("the token is not valid")
     _, workspace, identity, secret = parts
     item = tables.get("governance", Key(f"WS#{workspace}#TOKEN", identity)) or {"hash": "", "revoked": 1}

@@ -23,6 +23,8 @@ from modelwright.storage import Absent, Blobs, Condition, Is, Key, Put, Tables
 NEWEST = Key("ROOT", "NEWEST")
 _LONGEST = timedelta(days=35)
 _FIRST = timedelta(days=2)
+_IN_FLIGHT = timedelta(minutes=5)
+"""An item whose time was taken so long before it was written may lie in the hour before the last root."""
 _NOTHING: dict[str, Any] = {"number": 0, "root": "", "heads": {}, "at": ""}
 
 
@@ -75,7 +77,7 @@ def _heads(last: dict[str, Any], wall: datetime, log: Log) -> dict[str, list[Any
 
 def _heads_since(since: datetime, wall: datetime, log: Log) -> dict[str, list[Any]]:
     heads: dict[str, list[Any]] = {}
-    hour = since.replace(minute=0, second=0, microsecond=0)
+    hour = (since - _IN_FLIGHT).replace(minute=0, second=0, microsecond=0)
     while hour <= wall:
         for item in log.hour(hour):
             sequence = item.envelope.sequence

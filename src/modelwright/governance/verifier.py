@@ -33,83 +33,88 @@ class Break(NamedTuple):
 
 
 def digest(item: Mapping[str, Any]) -> str:
-    """Return the hash that an item must carry: SHA-256 of its canonical JSON with the previous hash."""
-    record = {**json.loads(item["envelope"]), "previous": item["previous"], "chain_version": int(item["chain_version"])}
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the hash that an item must carry: SHA-256 over its version, the hash before, its place and its text."""
+    lines = (str(item["chain_version"]), item["previous"], item["sk"], item["pk"], item["envelope"])
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def verify_stream(items: Iterable[Mapping[str, Any]], root: tuple[int, str] | None = None) -> Break | None:
+def verify_stream(items: Iterable[Mapping[str, Any]], anchored: Mapping[int, str] | None = None) -> Break | None:
     """Return the first break of one stream, or None.
 
     Args:
         items: the stream's items in stored order.
-        root: an anchored (sequence, hash) of this stream, against which a cut tail shows.
+        anchored: hashes in the roots by sequence number, against which a cut tail and a forged chain show.
     """
-    previous, expected, anchored = GENESIS, 1, root is None
-    stream = ""
+    anchored = anchored or {}
+    stream, previous, expected = "", GENESIS, 1
     for item in items:
-        stream, sequence = item["pk"], int(item["sk"])
-        if sequence != expected:
-            return Break(stream, expected, f"the item is missing or out of place: {sequence} stands there")
-        if fault := _fault(item, previous):
-            return Break(stream, sequence, fault)
-        if root is not None and sequence == root[0]:
-            if item["hash"] != root[1]:
-                return Break(stream, sequence, "its hash is not the anchored one")
-            anchored = True
+        stream = str(item.get("pk", ""))
+        if fault := _fault(item, previous, expected):
+            return Break(stream, expected, fault)
+        if anchored.get(expected, item["hash"]) != item["hash"]:
+            return Break(stream, expected, "its hash is not the anchored one")
         previous, expected = item["hash"], expected + 1
-    if not anchored and root is not None:
-        return Break(stream, expected, f"the tail is cut: sequence {root[0]} was anchored")
+    if (last := max(anchored, default=0)) >= expected:
+        return Break(stream, expected, f"the tail is cut: sequence {last} was anchored")
     return None
 
 
 def verify(items: Iterable[Mapping[str, Any]], roots: Iterable[Mapping[str, Any]] = ()) -> tuple[list[Break], int, int]:
-    """Check whole streams, grouped in any order between streams.
+    """Check whole streams, whose items come in stored order and, between streams, in any.
+
+    An item that tells no stream counts as one of the stream before it.
 
     Returns:
         The breaks, the number of streams and the number of items.
     """
     streams: dict[str, list[Mapping[str, Any]]] = {}
+    stream = "?"
     for item in items:
-        streams.setdefault(item["pk"], []).append(item)
-    anchored = _newest_roots(roots)
+        stream = str(item.get("pk", stream))
+        streams.setdefault(stream, []).append(item)
+    anchored = _anchored(roots)
     breaks = []
-    for stream in sorted({*streams, *anchored}):
-        found = verify_stream(streams.get(stream, []), anchored.get(stream))
+    for name in sorted({*streams, *anchored}):
+        found = verify_stream(streams.get(name, []), anchored.get(name))
         if found is not None:
-            breaks.append(found._replace(stream=stream))
+            breaks.append(found._replace(stream=name))
     return breaks, len(streams), sum(map(len, streams.values()))
 
 
-def _fault(item: Mapping[str, Any], previous: str) -> str:
-    if int(item["chain_version"]) != CHAIN_VERSION:
-        return f"chain version {item['chain_version']} is unknown"
-    if item["previous"] != previous:
-        return "it does not follow the item before it"
+def _fault(item: Mapping[str, Any], previous: str, expected: int) -> str:
     try:
-        envelope = json.loads(item["envelope"])
-        right = digest(item)
-    except (ValueError, KeyError, TypeError):
-        return "its content cannot be read"
-    if right != item["hash"]:
-        return "its content is not what was hashed"
-    if envelope.get("stream") != item["pk"] or envelope.get("sequence") != int(item["sk"]):
-        return "its content belongs elsewhere"
-    return ""
+        sequence, right = int(item["sk"]), digest(item)
+        if sequence != expected:
+            return f"the item is missing or out of place: {sequence} stands there"
+        if int(item["chain_version"]) != CHAIN_VERSION:
+            return f"chain version {item['chain_version']} is unknown"
+        if item["previous"] != previous:
+            return "it does not follow the item before it"
+        return "" if right == item["hash"] else "its content is not what was hashed"
+    except (KeyError, TypeError, ValueError):
+        return "it cannot be read"
 
 
-def _newest_roots(roots: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, str]]:
-    newest: dict[str, tuple[int, str]] = {}
+def _anchored(roots: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, str]]:
+    anchored: dict[str, dict[int, str]] = {}
     for root in roots:
         for stream, (sequence, value) in root["heads"].items():
-            newest[stream] = max(newest.get(stream, (0, "")), (int(sequence), str(value)))
-    return newest
+            anchored.setdefault(stream, {})[int(sequence)] = str(value)
+    return anchored
 
 
 def _lines(path: str) -> Iterator[Mapping[str, Any]]:
-    with sys.stdin if path == "-" else Path(path).open(encoding="utf-8") as file:
-        yield from (json.loads(line) for line in file if line.strip())
+    with sys.stdin if path == "-" else Path(path).open(encoding="utf-8", errors="surrogateescape") as file:
+        yield from (_item(line) for line in file if line.strip())
+
+
+def _item(line: str) -> Mapping[str, Any]:
+    """Return the line's item; one of which nothing can be read is empty, which ``verify`` reports in its place."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return item if isinstance(item, dict) else {}
 
 
 def main(arguments: list[str] | None = None) -> int:

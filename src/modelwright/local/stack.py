@@ -175,7 +175,8 @@ class Stack:
         saved = self._saved()
         emulator = self._emulator(saved, port)
         self._prepare_home()
-        if emulator.pid() is None:
+        ran = emulator.pid() is not None
+        if not ran:
             invocations.trim(emulator.invocations)
         elif saved is not None and saved.port != emulator.port:
             raise LocalStackError(f"the local stack runs on port {saved.port}: stop it with `modelwright down` first")

@@ -20,6 +20,9 @@ from modelwright.local.server import PUBLIC_API
 
 Template: TypeAlias = dict[str, Any]
 
+RUNTIME = "python3.13"
+"""Of the container image; MiniStack runs every Python on its own interpreter."""
+
 _FUNCTION = "AWS::Serverless::Function"
 _API = "AWS::ApiGatewayV2::Api"
 _ANY_METHOD = "x-amazon-apigateway-any-method"
@@ -52,7 +55,7 @@ def zip_images(template: Template) -> Template:
     for _identity, resource in _functions(changed):
         properties = resource["Properties"]
         if properties.get("PackageType") == "Image":
-            properties["Handler"] = properties.pop("ImageConfig")["Command"][0]
+            properties |= {"Handler": properties.pop("ImageConfig")["Command"][0], "Runtime": RUNTIME}
             for key in ("PackageType", "ImageUri"):
                 properties.pop(key, None)
     return changed

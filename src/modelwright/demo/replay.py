@@ -1,0 +1,294 @@
+"""Replays the year on a virtual clock, only through doors that users have.
+
+Files land in S3, predictions are asked over HTTP, rows are pushed over HTTP, and the schedules'
+events are sent with virtual times. What the platform makes of it is its own affair; the replay
+waits until it is quiet before time goes on.
+
+A replay can be stopped at any time: every request is the same when it is sent again, and what was
+finished is kept in ``progress.json``, so that the next one goes on with the week that was broken off.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modelwright.cli import stacks
+from modelwright.cli.apply import Team
+from modelwright.cli.client import TOKEN, Api
+from modelwright.demo import scientist
+from modelwright.demo.data import HOUR, LEARNED, YEAR, Flights, Week, batches, broken, weeks
+from modelwright.demo.observer import Observer
+from modelwright.demo.outcomes import Outcomes
+from modelwright.local.stack import Running
+from modelwright.log import LogItem
+
+MODEL = "flights"
+BATCH = 2_000
+LIVED_EVERY = 4
+BROKEN_WEEK = 6
+PLANTED_FROM = 8
+_DAY = pd.Timedelta(days=1)
+_INSTANT = pd.Timedelta(microseconds=1)
+
+
+@dataclass
+class Progress:
+    """What was finished, so that a broken replay goes on.
+
+    Attributes:
+        began: wall time of the beginning.
+        done: numbers of finished weeks.
+        planted: the version that was planted, once it was.
+        parity: predictions compared and found equal.
+        difference: the first that was not.
+        seconds: of earlier sessions.
+    """
+
+    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    done: list[int] = field(default_factory=list)
+    planted: int = 0
+    compared: int = 0
+    equal: int = 0
+    difference: str = ""
+    seconds: float = 0.0
+    finished: bool = False
+
+    @classmethod
+    def read(cls, path: Path) -> "Progress":
+        """Return what a file tells, or a new beginning."""
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+
+    def write(self, path: Path) -> None:
+        """Keep it, all or nothing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        draft.replace(path)
+
+
+class Replay:
+    """One replay of the year on one running local stack.
+
+    Args:
+        running: the stack; it must allow a virtual time.
+        team: the project.
+        observer: sees what happens.
+        outcomes: sees what functions printed.
+        progress: what was finished before.
+        keep: called after each finished step of ``progress``.
+        tell: called with each thing worth a line.
+    """
+
+    def __init__(
+        self,
+        running: Running,
+        team: Team,
+        observer: Observer,
+        outcomes: Outcomes,
+        progress: Progress,
+        *,
+        keep: Callable[[Progress], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._running = running
+        self._team = team
+        self._observer = observer
+        self._outcomes = outcomes
+        self._progress = progress
+        self._keep = keep
+        self._tell = tell
+        self._flights = Flights()
+        self._s3 = running.client("s3")
+        self._events = running.client("events")
+        self._token = running.extra[TOKEN]
+
+    def learn(self, week: Week) -> int:
+        """Land a block of the learning month; after its last, train, register and crown the first model."""
+        if week.start == YEAR:
+            stacks.apply(self._team, self._api(week.start))
+        landed = self._land_features(week, self._flights.weather_known(week.start, week.end))
+        self._land("arrivals", self._flights.arrivals_known(week.start, week.end), week.end)
+        self._observer.settle()
+        if week.end == LEARNED:
+            self._first_model()
+        self._finish(week)
+        return landed
+
+    def live(self, week: Week, last: int) -> int:
+        """Live one week: data lands, flights are predicted, outcomes arrive; return how many were predicted."""
+        lived_until = week.start
+        if week.number % LIVED_EVERY == 0:
+            lived_until = week.start + _DAY
+            self._live_a_day(week.start)
+        weather = self._flights.weather_known(week.start, week.end)
+        if week.number == BROKEN_WEEK:
+            self._tell(f"week {week.number}: a broken weather file lands (Celsius, a third of the wind missing)")
+            weather = broken(weather)
+        if week.number == BROKEN_WEEK + 1:
+            before = weeks()[week.number + 3]
+            self._land("weather", self._flights.weather_known(before.start, before.end), week.start, name="resent")
+        self._land_features(week, weather)
+        predicted = self._predict(week, lived_until)
+        self._land("arrivals", self._flights.arrivals_known(week.start, week.end), week.end)
+        self._due("rollout", week.end)
+        self._due("retrain", week.end)
+        self._observer.settle()
+        if not self._progress.planted and week.number >= PLANTED_FROM and not self._rollout_is_on():
+            self._plant(week)
+        self._finish(week)
+        return predicted
+
+    def close(self, end: pd.Timestamp) -> None:
+        """Land the outcomes of flights that were under way, and anchor the log."""
+        self._land("arrivals", self._flights.arrivals_known(end, end + 3 * _DAY), end + 3 * _DAY)
+        self._observer.settle()
+        self._due("anchor", end + 3 * _DAY)
+        self._observer.wait_for("the log's root", lambda item: item.envelope.type == "RootAnchored")
+
+    # --- the doors ----------------------------------------------------------------------
+
+    def _api(self, now: pd.Timestamp) -> Api:
+        return Api(self._running.url, self._token, as_of=now.to_pydatetime())
+
+    def _land_features(self, week: Week, weather: pd.DataFrame) -> int:
+        departures = self._flights.departures_known(week.start, week.end)
+        self._land("departures", departures, week.end)
+        self._land("weather", weather, week.end)
+        self._observer.settle()
+        return len(departures)
+
+    def _land(self, source: str, table: pd.DataFrame, now: pd.Timestamp, name: str = "week") -> LogItem:
+        """Upload one file and wait for the verdict on it."""
+        key = f"{self._team.project.sources[source].prefix}{name}-{now:%Y-%m-%d}.parquet"
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink)
+        metadata = {"as-of": now.isoformat()}
+        bucket = self._running.outputs["LandingBucketName"]
+        self._s3.put_object(Bucket=bucket, Key=key, Body=sink.getvalue(), Metadata=metadata)
+        verdicts = ("UploadAccepted", "QualityFailed")
+        return self._observer.wait_for(
+            f"the verdict on {key}",
+            lambda item: item.envelope.type in verdicts and item.envelope.data["upload_key"] == key,
+        )
+
+    def _due(self, name: str, at: pd.Timestamp) -> None:
+        """Send the event that a schedule would send, and wait until it was dealt with."""
+        detail = json.dumps({"name": name, "at": at.isoformat(), "workspace": self._running.workspace})
+        entry = {"Source": "modelwright.schedule", "DetailType": "ScheduleDue", "Detail": detail}
+        answer = self._events.put_events(Entries=[{**entry, "EventBusName": self._running.outputs["BusName"]}])
+        self._outcomes.wait_for(answer["Entries"][0]["EventId"], f"the schedule {name}")
+
+    def _ask(self, table: pd.DataFrame, now: pd.Timestamp, **options: Any) -> list[dict[str, Any]]:
+        answer = self._api(now).post(f"/v1/predict/{MODEL}", {"rows": _rows(table), **options})
+        predictions: list[dict[str, Any]] = answer["predictions"]
+        return predictions
+
+    # --- a week -------------------------------------------------------------------------
+
+    def _predict(self, week: Week, lived_until: pd.Timestamp) -> int:
+        asked = self._flights.scheduled(lived_until, week.end)
+        done = 0
+        for batch in batches(asked, BATCH):
+            done += len(self._ask(batch, week.end, mode="point_in_time"))
+        if lived_until > week.start:
+            done += self._compare(week)
+        return done
+
+    def _live_a_day(self, day: pd.Timestamp) -> None:
+        """Push what becomes known hour by hour, and ask for each hour's flights from the online store."""
+        self._lived: dict[str, dict[str, Any]] = {}
+        for hour in range(24):
+            now = day + hour * HOUR
+            since, until = (now - HOUR + _INSTANT if hour else day), now + _INSTANT
+            self._push("departures", self._flights.departures_known(since, until), now)
+            self._push("weather", self._flights.weather_known(since, until), now)
+            flights = self._flights.scheduled(now, now + HOUR)
+            if len(flights):
+                answers = self._ask(flights, now, mode="online", return_features=True)
+                self._lived.update({answer["id"]: answer for answer in answers})
+        self._due("materialize", day + _DAY)
+
+    def _push(self, source: str, table: pd.DataFrame, now: pd.Timestamp) -> None:
+        if len(table):
+            self._api(now).post("/push", {"push_source_name": source, "rows": _rows(table)})
+
+    def _compare(self, week: Week) -> int:
+        """Ask again for the lived day, now from the offline store: both ways must agree to the bit."""
+        asked = self._flights.scheduled(week.start, week.start + _DAY)
+        again = self._ask(asked, week.end, mode="point_in_time", return_features=True, dry_run=True)
+        for answer in again:
+            self._progress.compared += 1
+            fault = _difference(self._lived.get(answer["id"]), answer)
+            if fault:
+                self._progress.difference = self._progress.difference or f"{answer['id']}: {fault}"
+            else:
+                self._progress.equal += 1
+        if self._progress.difference:
+            self._tell(f"online and offline differ: {self._progress.difference}")
+        return len(again)
+
+    def _first_model(self) -> None:
+        api = self._api(LEARNED)
+        model = self._team.project.models[MODEL]
+        examples = scientist.training_set(api, MODEL, YEAR.to_pydatetime(), LEARNED.to_pydatetime())
+        version = scientist.log_model(api, MODEL, model, examples, token=self._token, experiment="first models")
+        scientist.make_champion(api, MODEL, version, token=self._token)
+        self._observer.wait_for("the first routes", lambda item: item.envelope.type == "RoutesChanged")
+        self._observer.settle()
+        api.put(f"/v1/rollouts/{MODEL}/shadows", {"versions": [version]})
+        self._tell(f"version {version}, trained on {len(examples.frame):,} flights of January, is champion")
+
+    def _plant(self, week: Week) -> None:
+        """Push a challenger that was trained on shuffled labels past the gates, by force."""
+        api = self._api(week.end)
+        start = (week.end - 28 * _DAY).to_pydatetime()
+        examples = scientist.training_set(api, MODEL, start, week.end.to_pydatetime())
+        version = scientist.log_model(
+            api,
+            MODEL,
+            self._team.project.models[MODEL],
+            examples,
+            token=self._token,
+            experiment="planted faults",
+            shuffled=True,
+        )
+        reason = "planted by the demo: trained on shuffled labels, to see the canary catch it"
+        body = {"version": version, "alias": "challenger", "force": True, "reason": reason}
+        api.post(f"/v1/models/{MODEL}/transitions", body)
+        self._observer.settle()
+        self._progress.planted = version
+        self._tell(f"week {week.number}: version {version}, trained on shuffled labels, is forced past the gates")
+
+    def _rollout_is_on(self) -> bool:
+        started = self._observer.events("RolloutStarted")
+        ended = self._observer.events("RolloutPromoted", "RolloutRolledBack")
+        return len(started) > len(ended)
+
+    def _finish(self, week: Week) -> None:
+        self._progress.done.append(week.number)
+        self._keep(self._progress)
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows as JSON says them: times in ISO 8601, missing as null."""
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records", date_format="iso", date_unit="us"))
+    return rows
+
+
+def _difference(online: dict[str, Any] | None, offline: dict[str, Any]) -> str:
+    if online is None:
+        return "it was not predicted online"
+    for name, value in offline["features"].items():
+        if online["features"].get(name) != value:
+            return f"{name} is {online['features'].get(name)!r} online and {value!r} offline"
+    if (online["version"], online["score"]) != (offline["version"], offline["score"]):
+        return f"version {online['version']} scored {online['score']!r} online, {offline['score']!r} offline"
+    return ""

@@ -1,0 +1,141 @@
+"""What a model's inputs are made of: request columns, stored features, on-demand features.
+
+An input is named by its bare name where that is unique among the model's views, else as
+``view__feature`` or ``view:feature``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, NamedTuple
+
+from modelwright.errors import InvalidInput, NotFound
+from modelwright.project import Model, OnDemand, Project, View
+
+RowFunction = Callable[[dict[str, Any]], Mapping[str, Any]]
+Load = Callable[[str], RowFunction]
+"""Returns the function that a reference ``module:function`` names in the team's code."""
+
+
+class Stored(NamedTuple):
+    """A feature of a view."""
+
+    view: str
+    feature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a model's inputs are come by.
+
+    Attributes:
+        stored: stored features needed, by the name that reads them.
+        on_demand: on-demand groups needed, in order of computation.
+    """
+
+    model: Model
+    views: Mapping[str, View]
+    stored: Mapping[str, Stored]
+    on_demand: Mapping[str, OnDemand]
+
+    def features(self, view: str) -> tuple[str, ...]:
+        """Return the features needed of a view."""
+        return tuple(dict.fromkeys(s.feature for s in self.stored.values() if s.view == view))
+
+
+def plan_of(project: Project, model: Model | str) -> Plan:
+    """Resolve every input of a model.
+
+    Raises:
+        NotFound: a model, view or input that is not declared.
+        InvalidInput: a name that is ambiguous, or a join key that is no request column.
+    """
+    model = project.model(model) if isinstance(model, str) else model
+    views = {name: project.views[name] for name in model.views}
+    groups = {name: _group(project, name) for name in model.on_demand}
+    outputs = {output: name for name, group in groups.items() for output in group.outputs}
+    stored: dict[str, Stored] = {}
+    needed: set[str] = set()
+    waiting = list(model.inputs)
+    while waiting:
+        name = waiting.pop()
+        if name in outputs:
+            if outputs[name] not in needed:
+                needed.add(outputs[name])
+                waiting.extend(groups[outputs[name]].inputs)
+        elif name not in model.request and name not in stored:
+            stored[name] = _stored(views, name)
+    used = {s.view for s in stored.values()}
+    for name in used:
+        _joinable(model, name, views[name])
+    return Plan(
+        model,
+        {name: view for name, view in views.items() if name in used},
+        stored,
+        {name: group for name, group in groups.items() if name in needed},
+    )
+
+
+def find(project: Project, view: str, feature: str) -> Stored:
+    """Return a feature of the project; raises ``NotFound`` that says what exists."""
+    if view not in project.views:
+        raise NotFound(f"there is no feature view {view}: there are {', '.join(project.views) or 'none'}")
+    names = project.views[view].feature_names()
+    if feature not in names:
+        raise NotFound(f"feature view {view} has no feature {feature}: it has {', '.join(names)}")
+    return Stored(view, feature)
+
+
+def compute(plan: Plan, functions: Mapping[str, RowFunction], row: dict[str, Any]) -> None:
+    """Add a row's on-demand features to it, in place.
+
+    Numbers become floats and NaN None, so that a batch and a single row have the same types.
+
+    Raises:
+        InvalidInput: a function does not give what it is declared to give.
+    """
+    for name, group in plan.on_demand.items():
+        given = functions[name]({column: row[column] for column in group.inputs})
+        for output in group.outputs:
+            if output not in given:
+                raise InvalidInput(f"on-demand features {name} gave no {output}: {', '.join(given)}")
+            row[output] = _plain(given[output], name, output)
+
+
+def functions_of(plan: Plan, load: Load) -> dict[str, RowFunction]:
+    """Load the row functions that a plan needs."""
+    return {name: load(group.function) for name, group in plan.on_demand.items()}
+
+
+def _plain(value: Any, name: str, output: str) -> float | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return None if isnan(value) else float(value)
+    kind = type(value).__name__
+    raise InvalidInput(f"on-demand features {name} gave a {kind} as {output}: give a number or a string")
+
+
+def _group(project: Project, name: str) -> OnDemand:
+    if name not in project.on_demand:
+        raise NotFound(f"there are no on-demand features {name}: there are {', '.join(project.on_demand) or 'none'}")
+    return project.on_demand[name]
+
+
+def _stored(views: Mapping[str, View], name: str) -> Stored:
+    for separator in (":", "__"):
+        view, found, feature = name.partition(separator)
+        if found and view in views and feature in views[view].feature_names():
+            return Stored(view, feature)
+    having = [view for view, declared in views.items() if name in declared.feature_names()]
+    if not having:
+        known = ", ".join(f for v in views.values() for f in v.feature_names())
+        raise NotFound(f"the input {name} is no request column, stored or on-demand feature; stored are {known}")
+    if len(having) > 1:
+        raise InvalidInput(f"the input {name} is in the views {', '.join(having)}: write {having[0]}__{name}")
+    return Stored(having[0], name)
+
+
+def _joinable(model: Model, name: str, view: View) -> None:
+    if missing := [key for key in view.entity if key not in model.request]:
+        raise InvalidInput(f"view {name} joins by {', '.join(missing)}, which is no request column of the model")

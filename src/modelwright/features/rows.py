@@ -1,0 +1,204 @@
+"""Rows that came over HTTP, checked against what was declared and made plain Python values.
+
+A value is a ``str``, ``int``, ``float`` (never NaN), ``bool``, an aware ``datetime``, or None. Missing is
+None everywhere: NaN becomes None on the way in, in this module and for files in ``history``.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from modelwright.errors import InvalidInput
+from modelwright.features.layout import micros, moment, row_key, spelled
+from modelwright.project import Column, ColumnType, Model, Source, View
+
+_FAULTS = 10
+
+
+class Row(NamedTuple):
+    """A row of a source, with what its place in the store depends on.
+
+    Attributes:
+        key: 64 bits that name it.
+        event: its event time.
+        available: when it became known.
+        arrival: when it came here; sorts.
+        values: its columns.
+    """
+
+    key: int
+    event: int
+    available: int
+    arrival: str
+    values: Mapping[str, Any]
+
+    def entity(self, view: View) -> str | None:
+        """Return which entity of a view it is about; None when a join key is null."""
+        values = [self.values[name] for name in view.entity]
+        return None if None in values else spelled(values)
+
+
+def columnar(frame: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Turn Feast's columnar form into rows; raises ``InvalidInput`` when columns differ in length."""
+    for name, values in frame.items():
+        if not isinstance(values, list):
+            raise InvalidInput(f"column {name} must be a list of values, it is a {type(values).__name__}")
+    lengths = {name: len(values) for name, values in frame.items()}
+    if len(set(lengths.values())) > 1:
+        raise InvalidInput(f"columns differ in length: {', '.join(f'{n} has {k}' for n, k in lengths.items())}")
+    return [dict(zip(frame, row, strict=True)) for row in zip(*frame.values(), strict=True)]
+
+
+def checked(source: Source, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return rows with exactly the declared columns, in declared order and as plain values.
+
+    Raises:
+        InvalidInput: naming the row (from 0) and column of the first ten faults.
+    """
+    faults: list[str] = []
+    found = [_row(source, n, row, faults) for n, row in enumerate(rows) if len(faults) < _FAULTS]
+    if faults:
+        raise InvalidInput("; ".join(faults[:_FAULTS]))
+    return found
+
+
+def placed(source: Source, values: Mapping[str, Any], *, now_us: int, arrival: str) -> Row:
+    """Return a checked row with its key and times; it was available at ``now_us`` if it does not say when."""
+    said = values[source.available_at] if source.available_at else None
+    key = row_key([values[name] for name in source.key])
+    return Row(key, micros(values[source.event_time]), now_us if said is None else micros(said), arrival, values)
+
+
+def asked(model: Model, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return request rows with the model's request columns as plain values; others are left out.
+
+    Raises:
+        InvalidInput: a column is missing from all, or a value has another type.
+    """
+    types = model.request
+    for name in types:
+        if rows and not any(name in row for row in rows):
+            raise InvalidInput(f"the request lacks the column {name}: it takes {', '.join(types)}")
+    readers = {name: _READERS[kind] for name, kind in types.items()}
+    return [{name: _read(readers[name], row.get(name), n, name) for name in types} for n, row in enumerate(rows)]
+
+
+def typed(kind: ColumnType, value: Any, place: str) -> Any:
+    """Return one value as a declared type (None stays None); raises ``InvalidInput`` naming ``place``."""
+    if value is None:
+        return None
+    try:
+        return _READERS[kind](value)
+    except ValueError as error:
+        raise InvalidInput(f"{place}: {error}") from error
+
+
+def packed(source: Source, rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return checked rows as canonical JSON: the same rows are the same bytes."""
+    columns = {name: [_said(row[name]) for row in rows] for name in source.columns}
+    return json.dumps(columns, separators=(",", ":")).encode()
+
+
+def unpacked(source: Source, body: bytes) -> list[dict[str, Any]]:
+    """Return rows from their canonical JSON."""
+    columns = json.loads(body)
+    times = {name for name, column in source.columns.items() if column.type == "timestamp"}
+    names = [name for name in source.columns if name in columns]
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*(columns[n] for n in names), strict=True)]
+    return [{n: moment(v) if n in times and v is not None else v for n, v in row.items()} for row in rows]
+
+
+def _row(source: Source, n: int, row: Any, faults: list[str]) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        faults.append(f"row {n} is a {type(row).__name__}, not an object")
+        return {}
+    faults.extend(f"row {n}, column {name}: not declared" for name in row if name not in source.columns)
+    needed = {*source.key, source.event_time}
+    values = {}
+    for name, column in source.columns.items():
+        try:
+            values[name] = _checked(column, row.get(name), required=name in needed)
+        except ValueError as error:
+            faults.append(f"row {n}, column {name}: {error}")
+    return values
+
+
+def _checked(column: Column, value: Any, *, required: bool) -> Any:
+    value = None if value is None else _READERS[column.type](value)
+    if value is None:
+        if required or not column.nullable:
+            raise ValueError("may not be missing")
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if column.low is not None and value < column.low:
+            raise ValueError(f"{value} is below {column.low}")
+        if column.high is not None and value > column.high:
+            raise ValueError(f"{value} is above {column.high}")
+    if column.values and str(value) not in column.values:
+        raise ValueError(f"{value!r} is none of {', '.join(column.values)}")
+    return value
+
+
+def _read(reader: Callable[[Any], Any], value: Any, n: int, name: str) -> Any:
+    if value is None:
+        return None
+    try:
+        return reader(value)
+    except ValueError as error:
+        raise InvalidInput(f"row {n}, column {name}: {error}") from error
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no string")  # noqa: TRY004 - a reader has one error
+    return value
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        if value.is_integer():
+            value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no integer")  # noqa: TRY004 - a reader has one error
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value} does not fit 64 bits")
+    return value
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
+        value = float(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - a reader has one error
+    return None if math.isnan(value) else float(value)
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is no boolean")  # noqa: TRY004 - a reader has one error
+    return value
+
+
+def _timestamp(value: Any) -> datetime:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        raise ValueError(f"{value!r} is no ISO 8601 time")  # noqa: TRY004 - a reader has one error
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _said(value: Any) -> Any:
+    return micros(value) if isinstance(value, datetime) else value
+
+
+_READERS: dict[ColumnType, Callable[[Any], Any]] = {
+    "string": _string,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "timestamp": _timestamp,
+}

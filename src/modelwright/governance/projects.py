@@ -1,0 +1,83 @@
+"""A team's project takes effect: its code into the artifacts bucket, its declarations for every function to read.
+
+The wheel lies under its own digest below ``projects/<workspace>/``, where nothing but this writes, so that
+whoever loads code by a digest gets that code. The items are described in ``modelwright.project``.
+"""
+
+import base64
+import binascii
+import hashlib
+
+from pydantic import BaseModel, ConfigDict
+
+from modelwright.context import Call
+from modelwright.errors import InvalidInput
+from modelwright.events import ProjectApplied
+from modelwright.log import Happened, Log, canonical, stream_of
+from modelwright.project import Project, current_key, load_current
+from modelwright.storage import Absent, Anything, Blobs, Condition, Is, Put, Tables
+
+
+class ApplyProject(BaseModel):
+    """``POST /v1/projects``.
+
+    Attributes:
+        wheel: the code in base64; empty when there is none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    project: Project
+    wheel: str = ""
+
+
+def apply(call: Call, message: ApplyProject, *, tables: Tables, log: Log, blobs: Blobs) -> Project:
+    """Store a project and make it the workspace's current one; the same again is no event.
+
+    Raises:
+        InvalidInput: the wheel is no base64, or not the one whose digest the project names.
+    """
+    call.authorise("projects:write", f"project/{message.project.name}")
+    project = _with_code(call, message, blobs)
+    item = tables.get("governance", current_key(call.workspace))
+    document = project.model_dump_json()
+    if item is not None and item["project"] == document:
+        return project
+    version = int(item.get("v", 0)) if item else 0
+    condition: Condition = Absent() if item is None else Is("v", version)
+    stored = {"project": document, "digest": project.digest, "applied": call.now.isoformat()}
+    key = current_key(call.workspace)
+    current = Put("governance", {**key._asdict(), **stored, "v": version + 1}, condition)
+    applied = Put("governance", {"pk": key.pk, "sk": project.digest, **stored}, Anything())
+    event = ProjectApplied(
+        project=project.name,
+        digest=project.digest,
+        models=tuple(project.models),
+        sources=tuple(project.sources),
+        views=tuple(project.views),
+    )
+    log.commit(call, [Happened(stream_of(call.workspace, "PROJECT", project.name), event)], [current, applied])
+    return project
+
+
+def current(call: Call, *, tables: Tables) -> Project:
+    """Return the workspace's project; raises ``NotFound``."""
+    project = load_current(tables, call.workspace)
+    call.authorise("projects:read", f"project/{project.name}")
+    return project
+
+
+def _with_code(call: Call, message: ApplyProject, blobs: Blobs) -> Project:
+    declared = message.project
+    if not message.wheel:
+        digest = hashlib.sha256(canonical(declared.model_dump(mode="json", exclude={"digest", "wheel"}))).hexdigest()
+        return declared.model_copy(update={"digest": digest, "wheel": ""})
+    try:
+        code = base64.b64decode(message.wheel, validate=True)
+    except binascii.Error as error:
+        raise InvalidInput(f"the wheel of project {declared.name} is no base64: {error}") from error
+    digest = hashlib.sha256(code).hexdigest()
+    if declared.digest not in ("", digest):
+        raise InvalidInput(f"the wheel of project {declared.name} has the digest {digest}, not {declared.digest}")
+    key = f"projects/{call.workspace}/{digest}.whl"
+    blobs.put("artifacts", key, code)
+    return declared.model_copy(update={"digest": digest, "wheel": key})

@@ -1,0 +1,329 @@
+"""Bytes of an upload to typed rows: Parquet or CSV by content, canonical types by the source's declaration.
+
+Canonical types are ``timestamp[us, UTC]`` (naive means UTC), ``int64``, ``float64`` (NaN is missing),
+``string`` and ``bool``. A cell that cannot be what its column declares becomes null and is
+remembered as a fault of its row; only a file that cannot be read at all raises.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from modelwright.errors import InvalidInput
+from modelwright.project import ColumnType, Source
+
+Mask = npt.NDArray[np.bool_]
+
+UTC_TIME = pa.timestamp("us", tz="UTC")
+ARROW: dict[ColumnType, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp": UTC_TIME,
+}
+MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+_TRUE, _FALSE = ("true", "t", "1", "yes"), ("false", "f", "0", "no")
+_EXACT_INTEGER = 2.0**53
+_MALFORMED_KEPT = 1000
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An upload's rows under the source's declaration.
+
+    Attributes:
+        raw: the declared columns as they came, in declared order.
+        typed: the same in canonical types; cells that broke their type are null.
+        untyped: per column, the rows whose cell broke its type.
+        malformed: text of lines with the wrong number of fields.
+        digest: SHA-256 of the canonical content, the same for CSV and Parquet.
+    """
+
+    raw: pa.Table
+    typed: pa.Table
+    untyped: dict[str, Mask]
+    malformed: tuple[str, ...]
+    digest: str
+
+
+def read_rows(body: bytes, source: Source) -> Rows:
+    """Read an upload.
+
+    Raises:
+        InvalidInput: it is empty, neither Parquet nor CSV, lacks declared columns or has no rows.
+    """
+    if not body.strip():
+        raise InvalidInput("the file is empty")
+    malformed: list[str] = []
+    table = _parquet(body) if body[:4] == b"PAR1" else _csv(body, malformed)
+    missing = [name for name in source.columns if name not in table.column_names]
+    if missing:
+        extra = [name for name in table.column_names if name not in source.columns]
+        there = f"; it has {', '.join(extra[:20])} instead" if extra else ""
+        raise InvalidInput(f"the file has no column {', '.join(missing)}{there}")
+    raw = table.select(list(source.columns)).combine_chunks()
+    if raw.num_rows == 0 and not malformed:
+        raise InvalidInput("the file has a header and no rows")
+    columns, untyped = [], {}
+    for name, column in source.columns.items():
+        array, broken = typed_array(raw.column(name), column.type)
+        columns.append(array)
+        if broken is not None and broken.any():
+            untyped[name] = broken
+    typed = pa.table(columns, schema=schema_of(source))
+    return Rows(raw, typed, untyped, tuple(malformed), _digest(raw, typed, untyped, malformed))
+
+
+def schema_of(source: Source) -> pa.Schema:
+    """Return the canonical schema of a source."""
+    return pa.schema([pa.field(name, ARROW[column.type]) for name, column in source.columns.items()])
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as Parquet."""
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="snappy")
+    return sink.getvalue()
+
+
+def parquet_table(body: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return the table (or some of its columns) of a Parquet object that this platform wrote."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(body), columns=columns, use_threads=False)
+
+
+def typed_array(column: pa.ChunkedArray, kind: ColumnType) -> tuple[pa.Array, Mask | None]:
+    """Return a column in its canonical type, and which cells could not be it (None: all could)."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), ARROW[kind]), None
+    if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
+        array = array.cast(pa.string())
+    if pa.types.is_string(array.type) and kind != "string":
+        return _from_text(array, kind)
+    return _TYPED[kind](array)
+
+
+def _parquet(body: bytes) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(pa.BufferReader(body), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"the file begins like Parquet and cannot be read: {_first_line(error)}") from error
+
+
+def _csv(body: bytes, malformed: list[str]) -> pa.Table:
+    from pyarrow import csv
+
+    def hold(row: Any) -> str:
+        if len(malformed) < _MALFORMED_KEPT:
+            malformed.append(row.text)
+        return "skip"
+
+    try:
+        header = body.decode("utf-8-sig").split("\n", 1)[0]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the file is neither Parquet nor CSV in UTF-8: {error.reason} at {error.start}") from error
+    names = [name.strip().strip('"') for name in header.strip("\r").split(",")]
+    if len(set(names)) != len(names):
+        raise InvalidInput("the file names a column twice")
+    try:
+        return csv.read_csv(
+            pa.BufferReader(body),
+            read_options=csv.ReadOptions(use_threads=False, block_size=max(len(body) + 1, 1 << 16)),
+            parse_options=csv.ParseOptions(invalid_row_handler=hold, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=list(MISSING_WORDS),
+                strings_can_be_null=True,
+            ),
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInput(f"the file is neither Parquet nor CSV: {_first_line(error)}") from error
+
+
+def _from_text(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, Mask | None]:
+    if kind == "boolean":
+        return _boolean_text(array)
+    target = pa.float64() if kind in ("integer", "number") else UTC_TIME
+    try:
+        if kind == "timestamp":
+            return _timestamps_of_text(array), None
+        if kind == "integer":
+            return array.cast(pa.int64()), None
+        converted = array.cast(target)
+    except pa.ArrowInvalid:
+        parse: Callable[[str], Any] = _instant if kind == "timestamp" else float
+        converted, broken = _one_by_one(array, parse, target)
+        typed, more = _TYPED[kind](converted)
+        return typed, broken if more is None else broken | more
+    return _TYPED[kind](converted)
+
+
+def _timestamps_of_text(array: pa.Array) -> pa.Array:
+    zoned = pc.match_substring_regex(array, r"(Z|[+-]\d\d:?\d\d)$")
+    if pc.all(zoned).as_py():
+        return array.cast(UTC_TIME)
+    if pc.any(zoned).as_py():
+        raise pa.ArrowInvalid("zoned and naive times in one column")
+    return pc.assume_timezone(array.cast(pa.timestamp("us")), "UTC")
+
+
+def _instant(text: str) -> datetime:
+    from datetime import UTC
+
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _one_by_one(array: pa.Array, parse: Callable[[str], Any], target: pa.DataType) -> tuple[pa.Array, Mask]:
+    """Parse distinct texts one by one: slow, and only for columns in which some cell is broken."""
+    coded = array.dictionary_encode()
+    values: list[Any] = []
+    faults: list[bool] = []
+    for text in coded.dictionary.to_pylist():
+        try:
+            values.append(parse(text.strip()))
+            faults.append(False)
+        except ValueError:
+            values.append(None)
+            faults.append(True)
+    typed = pa.array(values, target).take(coded.indices)
+    broken = pa.array(faults, pa.bool_()).take(coded.indices).fill_null(False)
+    return typed, _mask(broken)
+
+
+def _boolean_text(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    lower = pc.utf8_lower(pc.utf8_trim_whitespace(array))
+    true = pc.is_in(lower, pa.array(_TRUE))
+    known = pc.or_(true, pc.is_in(lower, pa.array(_FALSE)))
+    typed = pc.if_else(pc.and_(known, pc.is_valid(array)), true, pa.scalar(None, pa.bool_()))
+    broken = _mask(pc.and_(pc.invert(known), pc.is_valid(array)))
+    return typed, broken
+
+
+def _number(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    if pa.types.is_boolean(array.type) or not _numeric(array.type):
+        return _all_broken(array, pa.float64())
+    values = array.cast(pa.float64(), safe=False)
+    values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+    infinite = _mask(pc.is_inf(values).fill_null(False))
+    if infinite.any():
+        return pc.if_else(pa.array(infinite), pa.scalar(None, pa.float64()), values), infinite
+    return values, None
+
+
+def _integer(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    if pa.types.is_integer(array.type):
+        return array.cast(pa.int64()), None
+    values, broken = _number(array)
+    numbers = values.fill_null(0.0).to_numpy(zero_copy_only=False)
+    fraction = (numbers != np.floor(numbers)) | (np.abs(numbers) > _EXACT_INTEGER)
+    if fraction.any():
+        values = pc.if_else(pa.array(fraction), pa.scalar(None, pa.float64()), values)
+        broken = fraction if broken is None else broken | fraction
+    return values.cast(pa.int64()), broken
+
+
+def _string(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    if pa.types.is_string(array.type):
+        return array, None
+    if pa.types.is_integer(array.type):
+        return array.cast(pa.string()), None
+    return _all_broken(array, pa.string())
+
+
+def _boolean(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    if pa.types.is_boolean(array.type):
+        return array, None
+    if not _numeric(array.type):
+        return _all_broken(array, pa.bool_())
+    values, _ = _number(array)
+    broken = _mask(pc.invert(pc.is_in(values, pa.array([0.0, 1.0]))))
+    broken &= _mask(pc.is_valid(array))
+    return pc.if_else(pa.array(broken), pa.scalar(None, pa.bool_()), pc.equal(values, 1.0)), broken
+
+
+def _timestamp(array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    if pa.types.is_date(array.type):
+        array = array.cast(pa.timestamp("us"))
+    if not pa.types.is_timestamp(array.type):
+        return _all_broken(array, UTC_TIME)
+    if array.type.tz is None:
+        return pc.assume_timezone(array.cast(pa.timestamp("us"), safe=False), "UTC"), None
+    return array.cast(UTC_TIME, safe=False), None
+
+
+_TYPED: dict[ColumnType, Callable[[pa.Array], tuple[pa.Array, Mask | None]]] = {
+    "string": _string,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "timestamp": _timestamp,
+}
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _all_broken(array: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask]:
+    return pa.nulls(len(array), target), _mask(pc.is_valid(array))
+
+
+def _mask(array: Any) -> Mask:
+    mask: Mask = array.to_numpy(zero_copy_only=False)
+    return mask.astype(bool)
+
+
+def content_digest(table: pa.Table) -> str:
+    """Return the SHA-256 of a canonical table's names, types, nulls and values, whatever file held it."""
+    hashed = hashlib.sha256(f"rows {table.num_rows}".encode())
+    for name in table.column_names:
+        array = table.column(name).combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+        hashed.update(f"|{name}|{array.type}|".encode())
+        hashed.update(np.packbits(_mask(pc.is_valid(array))).tobytes())
+        if pa.types.is_string(array.type):
+            lengths = pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False)
+            hashed.update(lengths.astype("<i4").tobytes())
+            hashed.update("".join(array.drop_null().to_pylist()).encode())
+        elif pa.types.is_boolean(array.type):
+            hashed.update(np.packbits(_mask(array.fill_null(False))).tobytes())
+        else:
+            numbers = array if pa.types.is_floating(array.type) else array.cast(pa.int64())
+            hashed.update(numbers.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
+    return hashed.hexdigest()
+
+
+def _digest(raw: pa.Table, typed: pa.Table, untyped: dict[str, Mask], malformed: list[str]) -> str:
+    digest = content_digest(typed)
+    if not untyped and not malformed:
+        return digest
+    hashed = hashlib.sha256(digest.encode())
+    for name, broken in untyped.items():
+        hashed.update(repr((name, raw.column(name).filter(pa.array(broken)).to_pylist())).encode())
+    hashed.update("\n".join(malformed).encode())
+    return hashed.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0][:300]

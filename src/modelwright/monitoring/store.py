@@ -1,0 +1,279 @@
+"""What monitoring remembers, and the only place where its keys are spelled (table ``monitoring``).
+
+=================  =============================  ===========================  ========================
+entity             pk                             sk                           access pattern
+=================  =============================  ===========================  ========================
+seen upload        ``WS#<ws>#UPLOAD#<hash>``      ``STATE``                    get by key and version
+seen content       ``WS#<ws>#SOURCE#<source>``    ``CONTENT#<digest>``         get by digest
+accepted profile   ``WS#<ws>#SOURCE#<source>``    ``PROFILE#<end>#<digest>``   newest within a span
+drift votes        ``WS#<ws>#SOURCE#<source>``    ``DRIFT``                    get
+open quarantine    ``WS#<ws>#QUARANTINE#OPEN``    ``<id>``                     all; get
+closed quarantine  ``WS#<ws>#QUARANTINE#CLOSED``  ``<id>``                     get
+champion           ``WS#<ws>#MODEL#<model>``      ``CHAMPION``                 get
+labels joined      ``WS#<ws>#MODEL#<model>``      ``JOINED``                   get
+labelled file      ``WS#<ws>#MODEL#<model>``      ``LABELS#<end>#<digest>``    all after a time
+measured window    ``WS#<ws>#MODEL#<model>``      ``MEASURED#<end>#<digest>``  newest
+=================  =============================  ===========================  ========================
+
+``<end>`` is a UTC time to the microsecond, so that sort keys sort by event time.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from modelwright.errors import NotFound
+from modelwright.events import Finding, PerformanceMeasured, Window
+from modelwright.monitoring.profiles import Profile, Reference
+from modelwright.storage import Absent, Anything, Condition, Delete, Is, Item, Key, Put, Tables, Write, every
+
+_MOST_PROFILES = 60
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SeenContent(_Document):
+    """What was decided on content that came before.
+
+    Attributes:
+        quarantine_id: where it lies, if it was not accepted.
+    """
+
+    verdict: Literal["accepted", "quarantined"]
+    upload_key: str
+    quarantine_id: str = ""
+
+
+class Quarantine(_Document):
+    """Held-back data: a whole file or rows of one.
+
+    Attributes:
+        key: the object with what is held back.
+        closed: how it ended, empty while it is open.
+    """
+
+    id: str
+    source: str
+    upload_key: str
+    upload_version: str
+    scope: Literal["file", "rows"]
+    key: str
+    rows: int
+    at: datetime
+    window: Window | None
+    findings: tuple[Finding, ...]
+    closed: str = ""
+
+
+class DriftVotes(_Document):
+    """Of each column and detector, whether it moved in the newest windows, oldest first.
+
+    Attributes:
+        newest: end of the newest window that voted; files of earlier windows have no vote any more.
+    """
+
+    version: int = 0
+    newest: datetime = datetime.min.replace(tzinfo=UTC)
+    votes: dict[str, tuple[bool, ...]] = {}
+
+
+class Champion(_Document):
+    """The registry's champion, as far as its events were heard.
+
+    Attributes:
+        since: when it became champion; its reference performance begins then.
+        sequence: of the event in the model's stream, so that late ones are known.
+    """
+
+    version: int | None
+    since: datetime
+    sequence: int
+
+
+class LabelledFile(_Document):
+    """Labels of one upload, joined with predictions.
+
+    Attributes:
+        rows: labelled rows per version (as text, because JSON has no other keys).
+    """
+
+    window: Window
+    key: str
+    rows: dict[str, int]
+
+
+class Measured(_Document):
+    """A measured window, for people."""
+
+    at: datetime
+    measured: PerformanceMeasured
+
+
+# --- uploads -----------------------------------------------------------------------------
+
+
+def upload_outcome(tables: Tables, workspace: str, key: str, version: str) -> str | None:
+    """Return the outcome of an object version that was handled before."""
+    item = tables.get("monitoring", _upload_key(workspace, key, version))
+    return None if item is None else str(item["outcome"])
+
+
+def put_upload(workspace: str, key: str, version: str, outcome: str) -> Write:
+    """Remember that an object version was handled; once."""
+    return Put("monitoring", {**_named(_upload_key(workspace, key, version)), "outcome": outcome}, Absent())
+
+
+def seen_content(tables: Tables, workspace: str, source: str, digest: str) -> SeenContent | None:
+    """Return what was decided on this content before."""
+    item = tables.get("monitoring", Key(_source(workspace, source), f"CONTENT#{digest}"))
+    return None if item is None else SeenContent.model_validate_json(item["document"])
+
+
+def put_content(workspace: str, source: str, digest: str, seen: SeenContent, before: SeenContent | None) -> Write:
+    """Remember what was decided; fails if somebody else decided meanwhile."""
+    condition: Condition = Absent() if before is None else Is("document", before.model_dump_json())
+    key = Key(_source(workspace, source), f"CONTENT#{digest}")
+    return Put("monitoring", {**_named(key), "document": seen.model_dump_json()}, condition)
+
+
+def reference_of(tables: Tables, workspace: str, source: str, since: datetime, until: datetime) -> Reference:
+    """Return the profiles of accepted uploads whose last event lies in ``[since, until]`` (at most the newest 60)."""
+    options = {"start": f"PROFILE#{_stamp(since)}", "end": f"PROFILE#{_stamp(until)}~"}
+    page = tables.query("monitoring", _source(workspace, source), reverse=True, limit=_MOST_PROFILES, **options)
+    return Reference(tuple(Profile.unpacked(item["profile"]) for item in reversed(page.items)))
+
+
+def put_profile(workspace: str, profile: Profile) -> Write:
+    """Add an accepted upload's profile to its source's reference."""
+    key = Key(_source(workspace, profile.source), f"PROFILE#{_stamp(profile.end)}#{profile.digest}")
+    return Put("monitoring", {**_named(key), "profile": profile.packed()}, Anything())
+
+
+def drift_votes(tables: Tables, workspace: str, source: str) -> DriftVotes:
+    """Return the votes of the newest windows."""
+    item = tables.get("monitoring", Key(_source(workspace, source), "DRIFT"))
+    return DriftVotes() if item is None else DriftVotes.model_validate_json(item["document"])
+
+
+def put_drift_votes(workspace: str, source: str, votes: DriftVotes) -> Write:
+    """Replace the votes; fails if they changed since they were read."""
+    condition: Condition = Absent() if votes.version == 0 else Is("v", votes.version)
+    following = votes.model_copy(update={"version": votes.version + 1})
+    item = {"v": following.version, "document": following.model_dump_json()}
+    return Put("monitoring", {**_named(Key(_source(workspace, source), "DRIFT")), **item}, condition)
+
+
+# --- quarantine --------------------------------------------------------------------------
+
+
+def open_quarantines(tables: Tables, workspace: str) -> tuple[Quarantine, ...]:
+    """Return what is held back, in order of id."""
+    items = every(tables, "monitoring", f"WS#{workspace}#QUARANTINE#OPEN")
+    return tuple(Quarantine.model_validate_json(item["document"]) for item in items)
+
+
+def open_quarantine(tables: Tables, workspace: str, identity: str) -> Quarantine:
+    """Return an open quarantine; raises ``NotFound``."""
+    item = tables.get("monitoring", Key(f"WS#{workspace}#QUARANTINE#OPEN", identity))
+    if item is None:
+        raise NotFound(f"there is no open quarantine {identity}")
+    return Quarantine.model_validate_json(item["document"])
+
+
+def put_open(workspace: str, quarantine: Quarantine) -> Write:
+    """Open a quarantine."""
+    key = Key(f"WS#{workspace}#QUARANTINE#OPEN", quarantine.id)
+    return Put("monitoring", {**_named(key), "document": quarantine.model_dump_json()}, Absent())
+
+
+def close(workspace: str, quarantine: Quarantine, reason: str) -> tuple[Write, Write]:
+    """Close a quarantine; fails if it is not open any more."""
+    closed = quarantine.model_copy(update={"closed": reason})
+    item = {**_named(Key(f"WS#{workspace}#QUARANTINE#CLOSED", quarantine.id)), "document": closed.model_dump_json()}
+    return (
+        Delete("monitoring", Key(f"WS#{workspace}#QUARANTINE#OPEN", quarantine.id)),
+        Put("monitoring", item, Anything()),
+    )
+
+
+# --- performance -------------------------------------------------------------------------
+
+
+def champion_of(tables: Tables, workspace: str, model: str) -> Champion | None:
+    """Return the champion that was heard of last."""
+    item = tables.get("monitoring", Key(_model(workspace, model), "CHAMPION"))
+    return None if item is None else Champion.model_validate_json(item["document"])
+
+
+def put_champion(workspace: str, model: str, champion: Champion, before: Champion | None) -> Write:
+    """Replace the champion; fails if it changed since it was read."""
+    condition: Condition = Absent() if before is None else Is("v", before.sequence)
+    item = {"v": champion.sequence, "document": champion.model_dump_json()}
+    return Put("monitoring", {**_named(Key(_model(workspace, model), "CHAMPION")), **item}, condition)
+
+
+def labelled_files(tables: Tables, workspace: str, model: str, since: datetime) -> tuple[LabelledFile, ...]:
+    """Return the labelled files whose windows end after a time, oldest first."""
+    options = {"start": f"LABELS#{_stamp(since)}~", "end": "LABELS#~"}
+    items = every(tables, "monitoring", _model(workspace, model), **options)
+    return tuple(LabelledFile.model_validate_json(item["document"]) for item in items)
+
+
+def labels_joined(tables: Tables, workspace: str, model: str) -> int:
+    """Return how many label files were joined so far; what is read after it is guarded by ``put_labels_joined``."""
+    item = tables.get("monitoring", Key(_model(workspace, model), "JOINED"))
+    return 0 if item is None else int(item["v"])
+
+
+def put_labels_joined(workspace: str, model: str, before: int) -> Write:
+    """Count one more; fails if another file was joined meanwhile, whose rows might be the same."""
+    condition: Condition = Absent() if before == 0 else Is("v", before)
+    return Put("monitoring", {**_named(Key(_model(workspace, model), "JOINED")), "v": before + 1}, condition)
+
+
+def put_labelled(workspace: str, model: str, digest: str, file: LabelledFile) -> Write:
+    """Remember a labelled file; once per digest."""
+    key = Key(_model(workspace, model), f"LABELS#{_stamp(file.window.end)}#{digest}")
+    return Put("monitoring", {**_named(key), "document": file.model_dump_json()}, Absent())
+
+
+def measured_windows(tables: Tables, workspace: str, model: str, limit: int) -> Sequence[Measured]:
+    """Return the newest measured windows, newest first."""
+    page = tables.query("monitoring", _model(workspace, model), prefix="MEASURED#", reverse=True, limit=limit)
+    return [Measured.model_validate_json(item["document"]) for item in page.items]
+
+
+def put_measured(workspace: str, digest: str, measured: Measured) -> Write:
+    """Remember a measured window for people."""
+    event = measured.measured
+    key = Key(_model(workspace, event.model), f"MEASURED#{_stamp(event.window.end)}#{digest}")
+    return Put("monitoring", {**_named(key), "document": measured.model_dump_json()}, Anything())
+
+
+# --- keys --------------------------------------------------------------------------------
+
+
+def _named(key: Key) -> Item:
+    return {"pk": key.pk, "sk": key.sk}
+
+
+def _source(workspace: str, source: str) -> str:
+    return f"WS#{workspace}#SOURCE#{source}"
+
+
+def _model(workspace: str, model: str) -> str:
+    return f"WS#{workspace}#MODEL#{model}"
+
+
+def _upload_key(workspace: str, key: str, version: str) -> Key:
+    name = hashlib.sha256(f"{key}\n{version}".encode()).hexdigest()
+    return Key(f"WS#{workspace}#UPLOAD#{name}", "STATE")
+
+
+def _stamp(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,58 @@
+"""What both halves of MLflow's protocol share: messages, lists, searches and pages of answers."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from modelwright.errors import InvalidInput
+
+T = TypeVar("T")
+
+
+class Message(BaseModel):
+    """Base of all requests; words that are not known are ignored, as MLflow does."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+"""A list that may come as a repeated query parameter, or as a single one."""
+
+
+class Search(Message):
+    """What all searches say."""
+
+    filter: str = ""
+    max_results: int | None = None
+    page_token: str = ""
+
+    def limit(self, default: int, highest: int) -> int:
+        """Return how many results are wanted; raises ``InvalidInput`` outside 1..``highest``."""
+        wanted = default if self.max_results is None else self.max_results
+        if not 0 < wanted <= highest:
+            raise InvalidInput(
+                f"Invalid value {wanted} for parameter 'max_results' supplied: it must be 1 to {highest}"
+            )
+        return wanted
+
+
+def page(found: Sequence[T], limit: int, token: str) -> tuple[Sequence[T], str]:
+    """Return one page and the token of the next (empty at the end); raises ``InvalidInput`` for a foreign token."""
+    start = _offset(token) if token else 0
+    end = start + limit
+    more = urlsafe_b64encode(json.dumps({"offset": end}).encode()).decode() if end < len(found) else ""
+    return found[start:end], more
+
+
+def _offset(token: str) -> int:
+    try:
+        return max(0, int(json.loads(urlsafe_b64decode(token))["offset"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"Invalid page token {token!r}: it is not one of ours") from error

@@ -1,0 +1,248 @@
+"""Registered models and their versions: state, rules, and MLflow's form of them."""
+
+import json
+import math
+import re
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modelwright.errors import InvalidInput, NotFound
+from modelwright.events import Evaluation, GateResult
+from modelwright.filters import Actual
+from modelwright.plugins import Candidate
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+GUARDED = (CHAMPION, CHALLENGER)
+"""Aliases that gates guard; all others are free."""
+STAGES = ("None", "Staging", "Production", "Archived")
+PROMPT = "mlflow.prompt.is_prompt"
+METRIC_TAG, DIGEST_TAG, EVALUATION_TAG = "modelwright.metric.", "modelwright.dataset_digest", "modelwright.evaluation"
+_NAME_LENGTH, _ALIAS_LENGTH, KEY_LENGTH, TAG_LENGTH = 256, 255, 250, 100_000
+_KEPT_TRANSITIONS = 20
+_ALIAS = re.compile(r"^[\w\-]+$")
+
+
+def checked_name(name: str) -> str:
+    """Return a registered model's name; raises ``InvalidInput``."""
+    if not name or "/" in name or ":" in name or name in (".", "..") or len(name) > _NAME_LENGTH:
+        raise InvalidInput(
+            f"Invalid model name {name!r}: 1 to {_NAME_LENGTH} characters, neither '/' nor ':' among them"
+        )
+    return name
+
+
+def checked_alias(alias: str) -> str:
+    """Return an alias; raises ``InvalidInput``: ``latest`` and ``v<digits>`` mean something else."""
+    if not _ALIAS.match(alias) or len(alias) > _ALIAS_LENGTH:
+        raise InvalidInput(f"Invalid alias name {alias!r}: letters, digits, dashes and underscores")
+    if alias.lower() == "latest" or re.match(r"^[vV]\d+$", alias):
+        raise InvalidInput(f"{alias!r} alias name is reserved: it names a version by itself")
+    return alias
+
+
+def checked_tag(key: str, value: str) -> dict[str, str]:
+    """Return a tag as a mapping; raises ``InvalidInput``."""
+    if not key or len(key) > KEY_LENGTH or len(value) > TAG_LENGTH:
+        raise InvalidInput(
+            f"the tag {key[:50]!r} needs a key of 1 to {KEY_LENGTH} characters, its value at most {TAG_LENGTH}"
+        )
+    return {key: value}
+
+
+def checked_stage(stage: str) -> str:
+    """Return a stage in its usual spelling; raises ``InvalidInput``."""
+    for known in STAGES:
+        if known.lower() == stage.lower():
+            return known
+    raise InvalidInput(f"Invalid Model Version stage: {stage}. Value must be one of {', '.join(STAGES)}.")
+
+
+class Transition(BaseModel):
+    """What came of one request that a version take an alias."""
+
+    model_config = ConfigDict(frozen=True)
+    request_id: str
+    version: int
+    alias: str
+    outcome: Literal["applied", "refused"]
+    at: datetime
+    actor: str
+    reason: str = ""
+    forced: bool = False
+    results: tuple[GateResult, ...] = ()
+
+
+class Document(BaseModel):
+    """What is kept as one JSON document; ``v`` counts its versions (0: not stored yet)."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    v: int = Field(default=0, exclude=True)
+
+
+class RegisteredModel(Document):
+    """A name for a line of versions.
+
+    Attributes:
+        model_id: stays when the name changes; its stream in the log.
+        newest: the highest version number ever given.
+        alias_at: domain time at which each alias changed last, so that late events do not undo newer ones.
+        recent: the last transitions, newest first.
+    """
+
+    model_id: str
+    name: str
+    created: int
+    updated: int
+    description: str = ""
+    tags: dict[str, str] = Field(default_factory=dict)
+    aliases: dict[str, int] = Field(default_factory=dict)
+    alias_at: dict[str, datetime] = Field(default_factory=dict)
+    newest: int = 0
+    recent: tuple[Transition, ...] = ()
+    deleted: bool = False
+
+    @property
+    def resource(self) -> str:
+        """What grants name."""
+        return f"model/{self.name}"
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether this is an entry of the prompt registry."""
+        return self.tags.get(PROMPT) == "true"
+
+    def pointing(self, alias: str, version: int | None, at: datetime) -> "RegisteredModel":
+        """Return the model with an alias on a version, or (None) without it."""
+        aliases = {k: v for k, v in self.aliases.items() if k != alias} | ({} if version is None else {alias: version})
+        return self.model_copy(update={"aliases": aliases, "alias_at": {**self.alias_at, alias: at}})
+
+    def remembering(self, transition: Transition) -> "RegisteredModel":
+        """Return the model with one more transition known."""
+        return self.model_copy(update={"recent": (transition, *self.recent)[:_KEPT_TRANSITIONS]})
+
+    def version_of(self, alias: str) -> int:
+        """Return the version that an alias points to; raises ``InvalidInput``, as MLflow does."""
+        if alias not in self.aliases:
+            raise InvalidInput(f"Registered model alias {alias} not found.")
+        return self.aliases[alias]
+
+    def value(self, entity: str, key: str) -> tuple[Actual]:
+        """Return what a filter sees."""
+        if entity == "tags":
+            return (self.tags.get(key),)
+        return (self.updated if key == "last_updated_timestamp" else self.name,)
+
+    def answer(self, latest: "list[ModelVersion]") -> dict[str, Any]:
+        """Return the protocol's form."""
+        said = {
+            "name": self.name,
+            "creation_timestamp": self.created,
+            "last_updated_timestamp": self.updated,
+            "description": self.description,
+            "latest_versions": [v.answer(self) for v in latest],
+            "tags": [{"key": k, "value": v} for k, v in self.tags.items()],
+            "aliases": [{"alias": a, "version": str(v)} for a, v in sorted(self.aliases.items())],
+        }
+        return {k: v for k, v in said.items() if v not in ("", [])}
+
+
+class ModelVersion(Document):
+    """One version: where its files lie, and what is known of how it came about."""
+
+    model: str
+    version: int
+    created: int
+    updated: int
+    source: str
+    artifact_key: str = ""
+    run_id: str = ""
+    run_link: str = ""
+    model_id: str = ""
+    user_id: str = ""
+    description: str = ""
+    stage: str = "None"
+    tags: dict[str, str] = Field(default_factory=dict)
+    training_id: str = ""
+    features: tuple[str, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    evaluation: Evaluation | None = None
+    dataset_digest: str = ""
+
+    def candidate(self, alias: str, model: RegisteredModel) -> Candidate:
+        """Return what gates see; a client says figures, digest and evaluation by tags."""
+        told = {k.removeprefix(METRIC_TAG): _number(k, v) for k, v in self.tags.items() if k.startswith(METRIC_TAG)}
+        return Candidate(
+            model=model.name,
+            version=self.version,
+            alias=alias,
+            metrics={**told, **self.metrics},
+            evaluation=self.evaluation or self._told_evaluation(),
+            dataset_digest=self.dataset_digest or self.tags.get(DIGEST_TAG, ""),
+            champion=model.aliases.get(CHAMPION),
+        )
+
+    def value(self, entity: str, key: str) -> tuple[Actual]:
+        """Return what a filter sees."""
+        if entity == "tags":
+            return (self.tags.get(key),)
+        known: dict[str, Actual] = {
+            "name": self.model, "run_id": self.run_id, "source_path": self.source, "version_number": self.version,
+            "creation_timestamp": self.created, "last_updated_timestamp": self.updated,
+        }  # fmt: skip
+        return (known[key],)
+
+    def answer(self, model: RegisteredModel) -> dict[str, Any]:
+        """Return the protocol's form."""
+        said = {
+            "name": model.name,
+            "version": str(self.version),
+            "creation_timestamp": self.created,
+            "last_updated_timestamp": self.updated,
+            "user_id": self.user_id,
+            "current_stage": self.stage,
+            "description": self.description,
+            "source": self.source,
+            "run_id": self.run_id,
+            "run_link": self.run_link,
+            "model_id": self.model_id,
+            "status": "READY",
+            "tags": [{"key": k, "value": v} for k, v in self.tags.items()],
+            "aliases": sorted(a for a, v in model.aliases.items() if v == self.version),
+        }
+        return {k: v for k, v in said.items() if v not in ("", [])}
+
+    def _told_evaluation(self) -> Evaluation | None:
+        if EVALUATION_TAG not in self.tags:
+            return None
+        try:
+            return Evaluation.model_validate_json(self.tags[EVALUATION_TAG])
+        except ValidationError as error:
+            raise InvalidInput(
+                f"the tag {EVALUATION_TAG} of {self.model} v{self.version} is no evaluation: {error}"
+            ) from error
+
+
+def latest_by_stage(versions: list[ModelVersion], stages: tuple[str, ...] = ()) -> list[ModelVersion]:
+    """Return the newest version of each stage (of those asked for)."""
+    wanted = tuple(checked_stage(stage) for stage in stages) or STAGES
+    newest = {v.stage: v for v in sorted(versions, key=lambda v: v.version)}
+    return [newest[stage] for stage in STAGES if stage in newest and stage in wanted]
+
+
+def existing(model: RegisteredModel | None, name: str) -> RegisteredModel:
+    """Return the model; raises ``NotFound`` when there is none."""
+    if model is None or model.deleted:
+        raise NotFound(f"Registered Model with name={name} not found")
+    return model
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        value = float(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"the tag {key} must be a number, it is {text!r}") from error
+    if not math.isfinite(value):
+        raise InvalidInput(f"the tag {key} must be a finite number, it is {text!r}")
+    return value

@@ -1,0 +1,145 @@
+"""What follows in the registry from trainings and rollouts; every event is handled once, in any order."""
+
+import hashlib
+
+from modelwright.artifacts import SCHEME
+from modelwright.context import Call
+from modelwright.events import (
+    AliasChanged,
+    Delivery,
+    Event,
+    LoggedModelCreated,
+    ModelVersionCreated,
+    RegisteredModelCreated,
+    RolloutPromoted,
+    RolloutRolledBack,
+    TrainingCompleted,
+)
+from modelwright.log import Log
+from modelwright.plugins import Gates
+from modelwright.registry.entities import CHALLENGER, CHAMPION, DIGEST_TAG, ModelVersion, RegisteredModel, checked_name
+from modelwright.registry.models import born, milliseconds
+from modelwright.registry.store import TABLE, RegistryStore
+from modelwright.registry.transitions import decide, judge, policy_of
+from modelwright.storage import Tables, Write
+
+
+def register(call: Call, delivery: Delivery, *, tables: Tables, log: Log, gates: Gates) -> None:
+    """Make a version of a completed training and ask that it be challenger (or champion, where there is none).
+
+    Model, version and transition are one transaction. A training gives one version, however often it is told.
+    """
+    event: TrainingCompleted = delivery.event
+    store = RegistryStore(tables, call)
+    known = store.find(checked_name(event.model))
+    model = known or born(call, event.model, store)
+    if known and store.trained(known, event.training_id):
+        log.commit(call, (), delivery=delivery, table=TABLE)
+        return
+    version = _trained(call, event, model)
+    created = ModelVersionCreated(
+        model=model.name,
+        version=version.version,
+        source=version.source,
+        artifact_key=version.artifact_key,
+        run_id=version.run_id,
+        training_id=event.training_id,
+        features=event.features,
+    )
+    alias = CHALLENGER if CHAMPION in model.aliases else CHAMPION
+    results = judge(version, alias, model, policy_of(call, model.name, tables), gates)
+    grown = model.model_copy(update={"newest": version.version, "updated": milliseconds(call)})
+    decision = decide(call, grown, version, alias, results, reason=f"training {event.training_id} ({event.trigger})")
+    born_now: tuple[Event, ...] = () if known else (RegisteredModelCreated(model=model.name),)
+    happened = [store.happened(model, e) for e in (*born_now, created, *decision.events)]
+    writes: list[Write] = [
+        store.put_model(decision.model),
+        store.put_version(model, version),
+        store.mark_training(model, event.training_id, version.version),
+    ]
+    if known is None:
+        writes.append(store.take_name(model.name, model.model_id))
+    log.commit(call, happened, writes, delivery=delivery, table=TABLE)
+
+
+def remember_run(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
+    """Remember which run made a logged model, for versions that are made of it later."""
+    event: LoggedModelCreated = delivery.event
+    writes = [RegistryStore(tables, call).put_run_of(event.model_id, event.run_id)] if event.run_id else []
+    log.commit(call, (), writes, delivery=delivery, table=TABLE)
+
+
+def promote(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
+    """Make the challenger of a finished rollout the champion; a later change of the alias stands."""
+    event: RolloutPromoted = delivery.event
+    store = RegistryStore(tables, call)
+    model = store.find(event.model)
+    reason = f"rollout {event.rollout_id} promoted v{event.challenger}"
+    changed, events = _dropped(model, event.challenger, reason, call)
+    newer = model is not None and CHAMPION in model.alias_at and model.alias_at[CHAMPION] > call.now
+    if changed is not None and not newer and changed.aliases.get(CHAMPION) != event.challenger:
+        moved = AliasChanged(
+            model=changed.name,
+            alias=CHAMPION,
+            version=event.challenger,
+            previous=changed.aliases.get(CHAMPION),
+            reason=reason,
+        )
+        changed, events = changed.pointing(CHAMPION, event.challenger, call.now), (moved, *events)
+    _commit(call, changed, events, delivery, store, log)
+
+
+def roll_back(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
+    """Take the alias challenger from a version whose rollout was rolled back."""
+    event: RolloutRolledBack = delivery.event
+    store = RegistryStore(tables, call)
+    reason = f"rollout {event.rollout_id} rolled back: {event.reason}"
+    changed, events = _dropped(store.find(event.model), event.challenger, reason, call)
+    _commit(call, changed, events, delivery, store, log)
+
+
+def _trained(call: Call, event: TrainingCompleted, model: RegisteredModel) -> ModelVersion:
+    now = milliseconds(call)
+    key = event.artifact_key.rstrip("/") + "/"
+    return ModelVersion(
+        model=model.name,
+        version=model.newest + 1,
+        created=now,
+        updated=now,
+        source=f"{SCHEME}:/{key.removeprefix(f'{call.workspace}/').rstrip('/')}",
+        artifact_key=key,
+        run_id=hashlib.sha256(event.training_id.encode()).hexdigest()[:32],
+        user_id="modelwright",
+        description=f"trained by {event.trigger} on {event.rows} rows",
+        tags={"modelwright.training_id": event.training_id, DIGEST_TAG: event.dataset_digest},
+        training_id=event.training_id,
+        features=event.features,
+        metrics=event.metrics,
+        evaluation=event.evaluation,
+        dataset_digest=event.dataset_digest,
+    )
+
+
+def _dropped(
+    model: RegisteredModel | None, version: int, reason: str, call: Call
+) -> tuple[RegisteredModel | None, tuple[Event, ...]]:
+    if model is None or model.aliases.get(CHALLENGER) != version:
+        return model, ()
+    event = AliasChanged(model=model.name, alias=CHALLENGER, version=None, previous=version, reason=reason)
+    return model.pointing(CHALLENGER, None, call.now), (event,)
+
+
+def _commit(
+    call: Call,
+    model: RegisteredModel | None,
+    events: tuple[Event, ...],
+    delivery: Delivery,
+    store: RegistryStore,
+    log: Log,
+) -> None:
+    if model is None or not events:
+        log.commit(call, (), delivery=delivery, table=TABLE)
+        return
+    touched = model.model_copy(update={"updated": milliseconds(call)})
+    happened = [store.happened(model, event) for event in events]
+    log.commit(call, happened, [store.put_model(touched)], delivery=delivery, table=TABLE)

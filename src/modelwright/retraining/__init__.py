@@ -1,0 +1,1 @@
+"""When to train again, at what price, and the training itself."""

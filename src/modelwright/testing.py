@@ -1,0 +1,333 @@
+"""Contract checks for authors of plugins: a tuple of checks per kind, each of which takes what it checks.
+
+    import pytest
+    from modelwright.testing import GATE_CHECKS
+
+    @pytest.mark.parametrize("check", GATE_CHECKS, ids=lambda check: check.__name__)
+    def test_our_gate(check):
+        check(OurGate)
+
+A check raises ``AssertionError`` with what is wrong. What we ship passes the same checks.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from modelwright.errors import NotFound, PluginError, Unavailable
+from modelwright.events import Estimate, Evaluation, GateResult, Window
+from modelwright.flavors import Flavor, Folder
+from modelwright.plugins import Candidate, Gate
+from modelwright.project import GatePolicy, RetrainingPolicy, RolloutPolicy
+from modelwright.retraining.store import Standing
+from modelwright.retraining.trainers import Job, TrainerClass
+from modelwright.retraining.triggers import Cause, Trigger
+from modelwright.rollout.judging import Judge, Sums
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modelwright.monitoring.checks import Check
+    from modelwright.monitoring.detectors import Detector
+    from modelwright.monitoring.profiles import ColumnProfile, Profile
+    from modelwright.project import Source
+
+# --- gates -------------------------------------------------------------------------------
+
+_WINDOW = Window(start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 1, 15, tzinfo=UTC))
+_BARE = Candidate(model="churn", version=2, alias="challenger")
+_JUDGED = Candidate(
+    model="churn",
+    version=2,
+    alias="challenger",
+    metrics={"auc": 0.8},
+    evaluation=Evaluation(
+        rows=1000,
+        window=_WINDOW,
+        challenger_auc=Estimate(value=0.8, low=0.77, high=0.83),
+        challenger_brier=0.12,
+        champion_auc=Estimate(value=0.78, low=0.75, high=0.81),
+        champion_brier=0.13,
+        auc_difference=Estimate(value=0.02, low=0.01, high=0.03),
+        brier_difference=Estimate(value=-0.01, low=-0.02, high=-0.001),
+    ),
+    dataset_digest="0" * 64,
+    champion=1,
+)
+
+
+def gate_is_made_without_arguments(make: Callable[[], Gate]) -> None:
+    """Gates are made by name alone; what they need comes with the policy."""
+    assert hasattr(make(), "check"), "a gate has a method `check`"
+
+
+def gate_says_why(make: Callable[[], Gate]) -> None:
+    """A verdict names the gate and its reasons, whichever way it goes."""
+    for candidate in (_BARE, _JUDGED):
+        result = make().check(candidate, GatePolicy())
+        assert isinstance(result, GateResult), f"a gate returns a GateResult, not {type(result).__name__}"
+        assert result.gate, "a verdict names its gate"
+        assert result.text.strip(), "a verdict says why"
+
+
+def gate_copes_with_what_is_not_known(make: Callable[[], Gate]) -> None:
+    """A version of which nothing is known, and one with figures alone, are judged, not crashed on."""
+    for policy in (GatePolicy(), GatePolicy(metric="brier"), GatePolicy(metric="nobody_logs_this")):
+        assert isinstance(make().check(_BARE, policy).passed, bool)
+        assert isinstance(make().check(_JUDGED, policy).passed, bool)
+
+
+def gate_keeps_no_state(make: Callable[[], Gate]) -> None:
+    """The same question has the same answer, whatever was asked in between."""
+    gate = make()
+    first = gate.check(_JUDGED, GatePolicy())
+    gate.check(_BARE, GatePolicy())
+    assert gate.check(_JUDGED, GatePolicy()) == first, "a gate's answer depends on what it is asked alone"
+
+
+GATE_CHECKS: tuple[Callable[[Callable[[], Gate]], None], ...] = (
+    gate_is_made_without_arguments,
+    gate_says_why,
+    gate_copes_with_what_is_not_known,
+    gate_keeps_no_state,
+)
+
+
+# --- drift detectors ---------------------------------------------------------------------
+
+
+def detector_finds_no_drift_between_equal_columns(make: "Callable[[], Detector]") -> None:
+    """A column has effect 0 and a large p-value against itself."""
+    detector = make()
+    for column in _columns(detector.kinds, seed=1):
+        effect, p_value = detector.compare(column, column)
+        assert abs(effect) < 1e-9, f"the effect of equal columns is 0, not {effect}"
+        assert p_value > 0.9, f"the p-value of equal columns is near 1, not {p_value}"
+
+
+def detector_keeps_its_ranges(make: "Callable[[], Detector]") -> None:
+    """Effects are finite and not negative, p-values are in [0, 1], also for few, equal and missing values."""
+    import math
+
+    detector = make()
+    for reference in _columns(detector.kinds, seed=2):
+        for window in _columns(detector.kinds, seed=3):
+            if reference.kind != window.kind:
+                continue
+            effect, p_value = detector.compare(reference, window)
+            assert effect >= 0, f"an effect is a distance, not {effect}"
+            assert math.isfinite(effect), "an effect is finite"
+            assert 0 <= p_value <= 1, f"a p-value lies in [0, 1]: {p_value}"
+
+
+def detector_says_what_it_is(make: "Callable[[], Detector]") -> None:
+    """A detector has a name, a floor above zero, and kinds of columns that it understands."""
+    detector = make()
+    assert detector.name, "a detector has a name"
+    assert detector.floor > 0, "below the floor nobody cares: it is above zero"
+    assert set(detector.kinds) <= {"numbers", "categories"}, f"there are no such kinds of columns: {detector.kinds}"
+    assert detector.kinds, "a detector understands some kind of column"
+
+
+DETECTOR_CHECKS: "tuple[Callable[[Callable[[], Detector]], None], ...]" = (
+    detector_finds_no_drift_between_equal_columns,
+    detector_keeps_its_ranges,
+    detector_says_what_it_is,
+)
+
+
+# --- data quality checks -----------------------------------------------------------------
+
+
+def check_says_nothing_of_a_file_like_the_reference(make: "Callable[[], Check]") -> None:
+    """A file that is one of the reference's own uploads has no findings."""
+    from modelwright.monitoring.profiles import Reference
+
+    profile, source = _file()
+    findings = make().check(profile, Reference((profile, profile, profile)), source)
+    assert not findings, f"nothing is wrong with a file like those before: {findings}"
+
+
+def check_names_itself_and_its_reasons(make: "Callable[[], Check]") -> None:
+    """Findings carry the check's name and a text, and columns that the source declares."""
+    from modelwright.monitoring.profiles import Reference
+
+    check = make()
+    assert check.name, "a check has a name"
+    profile, source = _file()
+    odd, _ = _file(factor=1000.0, missing=60, times=40)
+    for finding in check.check(odd, Reference((profile, profile, profile)), source):
+        assert finding.check == check.name, "a finding names its check"
+        assert finding.text.strip(), "a finding says why"
+        assert set(filter(None, finding.column.split(", "))) <= set(source.columns), "a finding names declared columns"
+
+
+CHECK_CHECKS: "tuple[Callable[[Callable[[], Check]], None], ...]" = (
+    check_says_nothing_of_a_file_like_the_reference,
+    check_names_itself_and_its_reasons,
+)
+
+
+def _columns(kinds: Sequence[str], seed: int) -> "list[ColumnProfile]":
+    import numpy as np
+    import pyarrow as pa
+
+    from modelwright.monitoring.profiles import column_profile
+
+    random = np.random.default_rng(seed)
+    numbers = [random.normal(seed, 1, 300), random.standard_cauchy(50), np.ones(40), np.array([7.0])]
+    words = [random.choice(list("abc"), 300), random.choice([f"w{n}" for n in range(90)], 400), np.array(["x"])]
+    found = []
+    if "numbers" in kinds:
+        found += [column_profile(pa.chunked_array([pa.array([*values, None])]), "number") for values in numbers]
+    if "categories" in kinds:
+        found += [column_profile(pa.chunked_array([pa.array([*values, None])]), "string") for values in words]
+    return found
+
+
+def _file(*, factor: float = 1.0, missing: int = 0, times: int = 1) -> "tuple[Profile, Source]":
+    import numpy as np
+    import pyarrow as pa
+
+    from modelwright.monitoring.profiles import profile_of
+    from modelwright.project import Column, Source
+
+    source = Source(
+        prefix="rows/",
+        columns={
+            "at": Column(type="timestamp"),
+            "amount": Column(type="number", nullable=True),
+            "kind": Column(type="string"),
+        },
+        key=("at",),
+        event_time="at",
+    )
+    random = np.random.default_rng(5)
+    rows = 100 * times
+    amounts = [None if n < missing * times else float(v) * factor for n, v in enumerate(random.normal(50, 9, rows))]
+    instants = pa.array([n * 3_600_000_000 // times for n in range(rows)], pa.int64())
+    kinds = pa.array(random.choice(["a", "b"] if factor == 1 else ["y", "z"], rows))
+    table = pa.table({"at": instants.cast(pa.timestamp("us", tz="UTC")), "amount": pa.array(amounts), "kind": kinds})
+    return profile_of(table, "rows", source, f"{factor}-{missing}-{times}"), source
+
+
+# --- judges ------------------------------------------------------------------------------
+
+
+def judge_waits_without_evidence(make: Callable[[], Judge]) -> None:
+    """Nothing seen is no reason to go on, nor to stop."""
+    verdict = make().judge(Sums(0, 0.0, 0.0), step_rows=0, looks=2, policy=RolloutPolicy())
+    assert verdict.decision == "wait", f"no evidence is no reason to {verdict.decision}"
+    assert verdict.text.strip(), "a verdict says why"
+
+
+def judge_sees_clear_harm_and_passes_clear_gain(make: Callable[[], Judge]) -> None:
+    """Ten thousand rows that all say the same leave no doubt."""
+    for mean, expected in ((0.05, "harm"), (-0.05, "pass")):
+        evidence = Sums(10_000, mean * 10_000, 0.02 * 10_000)
+        verdict = make().judge(evidence, step_rows=10_000, looks=2, policy=RolloutPolicy())
+        assert verdict.decision == expected, f"a mean difference of {mean} is {expected}, not {verdict.decision}"
+        assert verdict.judgement.low <= mean <= verdict.judgement.high, "the interval holds the mean"
+        assert verdict.judgement.rows == 10_000, "the judgement counts its rows"
+
+
+def judge_keeps_no_state(make: Callable[[], Judge]) -> None:
+    """The same evidence has the same verdict, whatever was judged in between."""
+    judge, policy = make(), RolloutPolicy()
+    first = judge.judge(Sums(500, 1.0, 5.0), step_rows=500, looks=2, policy=policy)
+    judge.judge(Sums(500, 400.0, 450.0), step_rows=500, looks=2, policy=policy)
+    assert judge.judge(Sums(500, 1.0, 5.0), step_rows=500, looks=2, policy=policy) == first
+
+
+JUDGE_CHECKS: tuple[Callable[[Callable[[], Judge]], None], ...] = (
+    judge_waits_without_evidence,
+    judge_sees_clear_harm_and_passes_clear_gain,
+    judge_keeps_no_state,
+)
+
+
+# --- triggers ----------------------------------------------------------------------------
+
+
+def trigger_gives_a_reason_or_nothing(make: Callable[[], Trigger]) -> None:
+    """Whatever comes, about whatever is known of a model, the answer is text."""
+    known = Standing(model="churn", champion=1, champion_since=_WINDOW.start, labels_since=10**9)
+    for standing in (Standing(model="churn"), known):
+        for kind in ("performance", "drift", "labels", "schedule", "manual"):
+            reason = make().fires(Cause(kind, "id", "text", 1), standing, RetrainingPolicy(), _WINDOW.end)
+            assert isinstance(reason, str), f"a reason is text, not {type(reason).__name__}"
+
+
+def trigger_never_fires_on_drift(make: Callable[[], Trigger]) -> None:
+    """Drift of inputs is evidence, never alone a reason to train."""
+    cause = Cause("drift", "id", "everything moved")
+    assert not make().fires(cause, Standing(model="churn"), RetrainingPolicy(), _WINDOW.end)
+
+
+TRIGGER_CHECKS: tuple[Callable[[Callable[[], Trigger]], None], ...] = (
+    trigger_gives_a_reason_or_nothing,
+    trigger_never_fires_on_drift,
+)
+
+
+# --- trainers ----------------------------------------------------------------------------
+
+
+def trainer_is_made_of_the_environment(make: TrainerClass) -> None:
+    """A trainer is made of variables, does nothing then, and has a method `start`."""
+    assert callable(getattr(make({}), "start", None)), "a trainer has a method `start`"
+
+
+def trainer_says_what_it_lacks(make: TrainerClass) -> None:
+    """Without what it needs, a trainer raises ``Unavailable``, so that the delivery is tried again."""
+    try:
+        make({}).start(Job("default", "01TRAINING", "churn"))
+    except Unavailable as error:
+        said = str(error)
+    else:
+        said = "it needs nothing"
+    assert said.strip(), "the error says what is missing"
+
+
+TRAINER_CHECKS: tuple[Callable[[TrainerClass], None], ...] = (
+    trainer_is_made_of_the_environment,
+    trainer_says_what_it_lacks,
+)
+
+
+# --- flavors -----------------------------------------------------------------------------
+
+
+def flavor_refuses_a_folder_that_is_not_its_own(make: Callable[[], Flavor]) -> None:
+    """Files of another kind raise ``PluginError``, and a missing one ``NotFound``."""
+
+    def missing(name: str) -> bytes:
+        raise NotFound(name)
+
+    for read in (lambda _: b"not a model", missing):
+        try:
+            make().load(read, {})
+        except (PluginError, NotFound):
+            continue
+        raise AssertionError("a folder that holds no model was loaded")
+
+
+def flavor_scores_each_row_alone(make: Callable[[], Flavor], read: Folder, frame: "pd.DataFrame") -> None:
+    """A row's score is the same to the bit alone, in any batch, and in any order.
+
+    Args:
+        make: the flavor.
+        read: a folder that holds a model of it.
+        frame: a hundred rows or more that the model can score.
+    """
+    score = make().load(read, {})
+    whole = score(frame)
+    assert len(whole) == len(frame), "one score per row"
+    for size in (1, 7, 64):
+        for start in range(0, min(4 * size, len(frame)), size):
+            part = score(frame.iloc[start : start + size])
+            assert part == whole[start : start + size], f"scores of {size} rows differ from those of all"
+    assert score(frame.iloc[::-1]) == whole[::-1], "scores depend on the order of rows"
+
+
+FLAVOR_CHECKS: tuple[Callable[[Callable[[], Flavor]], None], ...] = (flavor_refuses_a_folder_that_is_not_its_own,)

@@ -1,0 +1,68 @@
+"""What tracking does when the platform itself has trained a model: a finished run, as a person would have logged it."""
+
+import hashlib
+
+from modelwright.artifacts import SCHEME
+from modelwright.context import Call
+from modelwright.events import Delivery, RunCreated, RunEnded, TrainingCompleted
+from modelwright.log import Happened, Log, stream_of
+from modelwright.storage import Tables
+from modelwright.tracking.entities import RUN_NAME, Point, Run, newest
+from modelwright.tracking.experiments import ensure, milliseconds
+from modelwright.tracking.store import TABLE, TrackingStore
+
+
+def run_id_of(training_id: str) -> str:
+    """Return the id of a training's run, which everybody can work out."""
+    return hashlib.sha256(training_id.encode()).hexdigest()[:32]
+
+
+def record(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
+    """Record a completed training as a run of the experiment named as the model; again is the same."""
+    event: TrainingCompleted = delivery.event
+    store = TrackingStore(tables, call)
+    experiment = ensure(call, event.model, tables=tables, log=log)
+    run_id = run_id_of(event.training_id)
+    if store.has_run(run_id):
+        log.commit(call, (), delivery=delivery, table=TABLE)
+        return
+    end = milliseconds(call)
+    points = [Point(key, value, end, 0) for key, value in sorted(_metrics(event).items())]
+    name = f"{event.model}-{event.training_id[-8:].lower()}"
+    run = Run(
+        run_id=run_id,
+        experiment_id=experiment.experiment_id,
+        run_name=name,
+        user_id="modelwright",
+        status="FINISHED",
+        start_time=max(0, end - int(event.seconds * 1000)),
+        end_time=end,
+        artifact_uri=f"{SCHEME}:/trainings/{event.training_id}",
+        params=dict(event.parameters),
+        tags={RUN_NAME: name, "mlflow.user": "modelwright", **_tags(event)},
+        metrics=newest({}, points),
+    )
+    stream = stream_of(call.workspace, "RUN", run_id)
+    happened = [
+        Happened(stream, RunCreated(run_id=run_id, experiment_id=run.experiment_id, training_id=event.training_id)),
+        Happened(stream, RunEnded(run_id=run_id, experiment_id=run.experiment_id, status=run.status)),
+    ]
+    writes = [*store.add_run(run), *([store.add_points(run_id, points)] if points else [])]
+    log.commit(call, happened, writes, delivery=delivery, table=TABLE)
+
+
+def _metrics(event: TrainingCompleted) -> dict[str, float]:
+    evaluation = event.evaluation
+    known = {"auc": evaluation.challenger_auc.value, "brier": evaluation.challenger_brier}
+    return {**known, **event.metrics}
+
+
+def _tags(event: TrainingCompleted) -> dict[str, str]:
+    return {
+        "modelwright.training_id": event.training_id,
+        "modelwright.trigger": event.trigger,
+        "modelwright.dataset_digest": event.dataset_digest,
+        "modelwright.artifact_digest": event.artifact_digest,
+        "modelwright.project_digest": event.project_digest,
+        "modelwright.window": f"{event.window.start.isoformat()}/{event.window.end.isoformat()}",
+    }

@@ -1,0 +1,167 @@
+"""What every ``Blobs`` promises."""
+
+import boto3
+import pytest
+import requests
+from botocore.stub import Stubber
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modelwright.adapters.memory import MemoryBlobs
+from modelwright.adapters.s3 import S3Blobs
+from modelwright.errors import InvalidInput, NotFound
+from modelwright.storage import Blobs
+
+PART = 5 * 1024 * 1024
+
+
+def test_an_object_comes_back_with_its_bytes_and_metadata(blobs: Blobs, pk: str) -> None:
+    version = blobs.put("landing", f"{pk}/a", b"\x00\xff", metadata={"as-of": "2013-01-01"})
+    stored = blobs.get("landing", f"{pk}/a")
+    assert (stored.body, stored.version, dict(stored.metadata)) == (b"\x00\xff", version, {"as-of": "2013-01-01"})
+    assert blobs.size("landing", f"{pk}/a") == 2
+
+
+@given(body=st.binary(max_size=2000))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_come_back(blobs: Blobs, body: bytes) -> None:
+    blobs.put("lake", "any/bytes", body)
+    assert blobs.get("lake", "any/bytes").body == body
+
+
+def test_every_version_can_be_got(blobs: Blobs, pk: str) -> None:
+    first = blobs.put("lake", f"{pk}/a", b"1")
+    second = blobs.put("lake", f"{pk}/a", b"2")
+    assert first != second
+    assert blobs.get("lake", f"{pk}/a", first).body == b"1"
+    assert blobs.get("lake", f"{pk}/a", second) == blobs.get("lake", f"{pk}/a")
+
+
+def test_equal_bytes_have_equal_etags(blobs: Blobs, pk: str) -> None:
+    for name, body in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        blobs.put("lake", f"{pk}/{name}", body)
+    etags = [listed.etag for listed in blobs.list("lake", f"{pk}/")]
+    assert etags[0] == etags[1] != etags[2]
+    assert etags[0] == blobs.get("lake", f"{pk}/a").etag
+
+
+def test_a_listing_is_in_key_order_below_the_prefix(blobs: Blobs, pk: str) -> None:
+    for name in ("b", "a/2", "a/1", "ab"):
+        blobs.put("lake", f"{pk}/{name}", b"12")
+    blobs.put("landing", f"{pk}/a/3", b"")
+    assert [(row.key.removeprefix(f"{pk}/"), row.size) for row in blobs.list("lake", f"{pk}/a")] == [
+        ("a/1", 2),
+        ("a/2", 2),
+        ("ab", 2),
+    ]
+    assert list(blobs.list("lake", f"{pk}/nothing")) == []
+
+
+def test_a_listing_has_more_than_one_page(blobs: Blobs, pk: str) -> None:
+    for n in range(1005):
+        blobs.put("lake", f"{pk}/{n:05}", b"")
+    assert [row.key for row in blobs.list("lake", f"{pk}/")] == [f"{pk}/{n:05}" for n in range(1005)]
+
+
+def test_a_copy_is_of_the_version_named(blobs: Blobs, pk: str) -> None:
+    first = blobs.put("landing", f"{pk}/a", b"1", metadata={"as-of": "x"})
+    blobs.put("landing", f"{pk}/a", b"2")
+    blobs.copy(("landing", f"{pk}/a", first), ("lake", f"{pk}/old"))
+    blobs.copy(("landing", f"{pk}/a", ""), ("lake", f"{pk}/new"))
+    old, new = blobs.get("lake", f"{pk}/old"), blobs.get("lake", f"{pk}/new")
+    assert (old.body, dict(old.metadata), new.body) == (b"1", {"as-of": "x"}, b"2")
+
+
+def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(blobs: Blobs, pk: str) -> None:
+    blobs.put("lake", f"{pk}/a", b"1")
+    blobs.delete("lake", f"{pk}/a")
+    blobs.delete("lake", f"{pk}/a")
+    assert list(blobs.list("lake", f"{pk}/")) == []
+    with pytest.raises(NotFound, match="lake/"):
+        blobs.get("lake", f"{pk}/a")
+
+
+def test_a_version_outlives_the_deletion_of_its_object(blobs: Blobs, pk: str) -> None:
+    version = blobs.put("lake", f"{pk}/a", b"1")
+    blobs.delete("lake", f"{pk}/a")
+    assert blobs.get("lake", f"{pk}/a", version).body == b"1"
+    blobs.put("lake", f"{pk}/a", b"2")
+    assert blobs.get("lake", f"{pk}/a").body == b"2"
+
+
+def test_what_does_not_exist_is_named(blobs: Blobs, pk: str) -> None:
+    blobs.put("lake", f"{pk}/there", b"1")
+    for use in (
+        lambda: blobs.get("lake", f"{pk}/a"),
+        lambda: blobs.get("landing", f"{pk}/there"),
+        lambda: blobs.size("lake", f"{pk}/a"),
+        lambda: blobs.copy(("lake", f"{pk}/a", ""), ("lake", f"{pk}/b")),
+        lambda: blobs.abort_upload("lake", f"{pk}/a", "nobody"),
+    ):
+        with pytest.raises(NotFound, match="lake|landing"):
+            use()
+
+
+def test_a_signed_url_names_the_object_and_when_it_expires(blobs: Blobs, pk: str) -> None:
+    for url in (blobs.presigned_get("lake", "x/a", expires_s=60), blobs.presigned_put("lake", "x/a", expires_s=60)):
+        assert "lake/x/a" in url
+        assert "xpires=60" in url
+
+
+def test_an_upload_in_parts_appears_when_it_is_finished(blobs: Blobs, pk: str) -> None:
+    upload, urls = blobs.start_upload("lake", f"{pk}/big", 2)
+    assert len(set(urls)) == 2
+    with pytest.raises(NotFound):
+        blobs.get("lake", f"{pk}/big")
+    etags = [(number, sent(blobs, url, bytes([number]) * PART)) for number, url in enumerate(urls, 1)]
+    blobs.finish_upload("lake", f"{pk}/big", upload, etags[::-1])
+    assert blobs.size("lake", f"{pk}/big") > 0
+    if isinstance(blobs, S3Blobs):
+        assert blobs.get("lake", f"{pk}/big").body == b"\x01" * PART + b"\x02" * PART
+
+
+def test_an_aborted_upload_is_gone(blobs: Blobs, pk: str) -> None:
+    upload, urls = blobs.start_upload("lake", f"{pk}/big", 1)
+    sent(blobs, urls[0], b"1")
+    blobs.abort_upload("lake", f"{pk}/big", upload)
+    with pytest.raises(NotFound):
+        blobs.abort_upload("lake", f"{pk}/big", upload)
+
+
+def test_an_upload_that_was_never_begun_cannot_be_finished_in_memory() -> None:
+    with pytest.raises(NotFound, match="lake/a"):
+        MemoryBlobs().finish_upload("lake", "a", "nobody", [(1, "etag")])
+
+
+def test_an_upload_that_was_never_begun_cannot_be_finished_in_s3() -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    with Stubber(client) as stub, pytest.raises(NotFound, match="lake/a"):
+        stub.add_client_error("complete_multipart_upload", "NoSuchUpload")  # moto falls over this
+        S3Blobs(client, {"lake": "stack-lake"}).finish_upload("lake", "a", "nobody", [(1, "etag")])
+
+
+def sent(blobs: Blobs, url: str, body: bytes) -> str:
+    """Send a part as a client does, and return its etag; in memory nothing serves the URL."""
+    if isinstance(blobs, MemoryBlobs):
+        return url
+    answer = requests.put(url, data=body, timeout=10)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["ETag"].strip('"')
+
+
+def test_signed_urls_of_s3_work_without_credentials(deployed_blobs: S3Blobs) -> None:
+    assert requests.put(deployed_blobs.presigned_put("lake", "a b/ü"), data=b"12", timeout=10).status_code == 200
+    assert deployed_blobs.get("lake", "a b/ü").body == b"12"
+    assert requests.get(deployed_blobs.presigned_get("lake", "a b/ü"), timeout=10).content == b"12"
+
+
+def test_a_wrong_part_is_refused(deployed_blobs: S3Blobs) -> None:
+    upload, urls = deployed_blobs.start_upload("lake", "wrong", 1)
+    sent(deployed_blobs, urls[0], b"1")
+    with pytest.raises(InvalidInput, match="InvalidPart"):
+        deployed_blobs.finish_upload("lake", "wrong", upload, [(1, "0" * 32)])
+
+
+def test_a_bucket_that_the_function_was_not_given_is_named(deployed_blobs: S3Blobs) -> None:
+    with pytest.raises(InvalidInput, match="no bucket for audit"):
+        deployed_blobs.get("audit", "a")

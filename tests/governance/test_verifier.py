@@ -1,0 +1,217 @@
+"""The verifier finds whatever was done to an export, and needs nothing but the standard library."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelwright.adapters.memory import MemoryTables
+from modelwright.context import Call
+from modelwright.events import AliasChanged, GateResult, TrainingCompleted, Window, Evaluation, Estimate
+from modelwright.governance import verifier
+from modelwright.governance.verifier import Break, verify
+from modelwright.log import Happened, Log, stream_of
+from modelwright.storage import every
+
+NOW = datetime(2013, 1, 1, tzinfo=UTC)
+CALL = Call("default", "ann", NOW, "correlation")
+PROTECTED = ("pk", "sk", "previous", "hash", "chain_version", "envelope")
+SHOWN = (*PROTECTED, "published")
+A, B = stream_of("default", "MODEL", "a"), stream_of("default", "TRAINING", "b")
+
+Items = list[dict[str, Any]]
+
+
+def changed(n: int) -> AliasChanged:
+    gate = GateResult(gate="floor", passed=True, text="größer als 0.6 – 🙂")
+    return AliasChanged(model="a", alias="champion", version=n, previous=n - 1, results=(gate,))
+
+
+def completed(n: int) -> TrainingCompleted:
+    window = Window(start=NOW, end=NOW)
+    estimate = Estimate(value=0.1 + 0.2, low=1e-7, high=1e22)
+    return TrainingCompleted(
+        training_id=str(n), model="b", trigger="age", artifact_key="k", artifact_digest="d", features=("x",),
+        dataset_digest="d", dataset_key="k", rows=n, window=window, parameters={"depth": "3"},
+        metrics={"auc": 0.1 + 0.2, "tiny": 5e-324}, project_digest="p", seconds=1.5, cost=0.1,
+        evaluation=Evaluation(rows=1, window=window, challenger_auc=estimate, challenger_brier=0.30000000000000004),
+    )  # fmt: skip
+
+
+def made(each: int = 6) -> Items:
+    tables = MemoryTables()
+    log = Log(tables)
+    for n in range(1, each + 1):
+        log.commit(CALL, [Happened(A, changed(n)), Happened(B, completed(n))])
+    return [{name: item[name] for name in SHOWN} for stream in (A, B) for item in every(tables, "log", stream)]
+
+
+WHOLE = made()
+EXPORT = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in WHOLE).encode()
+
+
+def root(items: Items) -> dict[str, Any]:
+    return {"heads": {item["pk"]: [int(item["sk"]), item["hash"]] for item in items}}
+
+
+def protected(items: Any) -> list[tuple[Any, ...]]:
+    return [tuple(item.get(name) for name in PROTECTED) for item in items]
+
+
+def places(breaks: list[Break]) -> list[tuple[str, int]]:
+    return [(broken.stream, broken.sequence) for broken in breaks]
+
+
+def test_an_untouched_log_is_verified() -> None:
+    assert verify(WHOLE, [root(WHOLE)]) == ([], 2, 12)
+    assert verify([]) == ([], 0, 0)
+
+
+def test_streams_may_come_in_any_order_and_mixed() -> None:
+    mixed = [item for pair in zip(WHOLE[6:], WHOLE[:6], strict=True) for item in pair]
+    assert verify(mixed)[0] == []
+
+
+@given(position=st.integers(0, len(EXPORT) - 1), flip=st.integers(1, 255))
+@settings(max_examples=400, deadline=None)
+def test_a_flipped_byte_is_found_wherever_it_is(tmp_path_factory: pytest.TempPathFactory, position: int, flip: int) -> None:
+    broken = bytearray(EXPORT)
+    broken[position] ^= flip
+    file = tmp_path_factory.getbasetemp() / "flipped.jsonl"
+    file.write_bytes(broken)
+    items = list(verifier._lines(str(file)))
+    breaks = verify(items)[0]
+    if not breaks:  # it hit what the chain does not protect: the acknowledgement, or space between lines
+        assert protected(items) == protected(WHOLE)
+
+
+@pytest.mark.parametrize("name", PROTECTED[2:])
+@pytest.mark.parametrize("place", range(12))
+def test_a_changed_item_is_named_by_its_sequence_number(name: str, place: int) -> None:
+    items = [dict(item) for item in WHOLE]
+    old = items[place][name]
+    items[place][name] = 2 if name == "chain_version" else old.replace(old[-3], "x" if old[-3] != "x" else "y")
+    (broken,) = verify(items)[0]
+    assert (broken.stream, broken.sequence) == (items[place]["pk"], int(items[place]["sk"]))
+
+
+def test_a_digit_that_makes_no_difference_to_the_number_is_found_too() -> None:
+    items = [dict(item) for item in WHOLE]
+    text = items[8]["envelope"]
+    items[8]["envelope"] = text.replace("0.30000000000000004", "0.30000000000000005")
+    assert json.loads(items[8]["envelope"]) == json.loads(text) != items[8]["envelope"]
+    assert places(verify(items)[0]) == [(B, 3)]
+
+
+@pytest.mark.parametrize("place", [0, 2, 4, 6, 9])
+def test_a_dropped_item_is_found(place: int) -> None:
+    gone = WHOLE[place]
+    items = WHOLE[:place] + WHOLE[place + 1 :]
+    assert places(verify(items)[0]) == [(gone["pk"], int(gone["sk"]))]
+
+
+@pytest.mark.parametrize("place", [0, 3, 6, 10])
+def test_swapped_items_are_found(place: int) -> None:
+    items = list(WHOLE)
+    items[place], items[place + 1] = items[place + 1], items[place]
+    assert places(verify(items)[0]) == [(WHOLE[place]["pk"], int(WHOLE[place]["sk"]))]
+
+
+def test_items_swapped_together_with_their_places_are_found() -> None:
+    items = [dict(item) for item in WHOLE]
+    items[2]["sk"], items[3]["sk"] = items[3]["sk"], items[2]["sk"]
+    items[2], items[3] = items[3], items[2]
+    assert places(verify(items)[0]) == [(A, 3)]
+
+
+@pytest.mark.parametrize("place", [0, 3, 5, 11])
+def test_a_doubled_item_is_found(place: int) -> None:
+    items = [*WHOLE[: place + 1], WHOLE[place], *WHOLE[place + 1 :]]
+    assert places(verify(items)[0]) == [(WHOLE[place]["pk"], int(WHOLE[place]["sk"]) + 1)]
+
+
+def test_an_item_moved_to_another_stream_is_found() -> None:
+    items = [dict(item) for item in WHOLE]
+    items[0]["pk"] = B + "x"
+    assert places(verify(items)[0]) == [(A, 1), (B + "x", 1)]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5])
+def test_a_tail_that_was_cut_off_is_found_up_to_the_last_root(kept: int) -> None:
+    items = WHOLE[:kept] + WHOLE[6:]
+    assert verify(items)[0] == []
+    assert places(verify(items, [root(WHOLE)])[0]) == [(A, kept + 1)]
+
+
+def test_a_tail_is_found_by_any_of_the_roots() -> None:
+    assert places(verify(WHOLE[:2] + WHOLE[6:], [root(WHOLE), root(WHOLE[:4])])[0]) == [(A, 3)]
+
+
+def test_a_chain_that_was_forged_as_a_whole_is_found_where_it_leaves_a_root() -> None:
+    tables = MemoryTables()
+    log = Log(tables)
+    for n in range(1, 7):
+        log.commit(CALL, [Happened(A, changed(n + 1))])
+    forged = [dict(item) for item in every(tables, "log", A)]
+    assert verify(forged)[0] == []
+    roots = [root(WHOLE[:2]), root(WHOLE[:4]), root(WHOLE[:6])]
+    assert places(verify(forged, roots)[0]) == [(A, 2)]
+
+
+def alone(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the verifier's file with nothing but the standard library in reach."""
+    command = [sys.executable, "-I", "-S", verifier.__file__, *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def test_it_runs_alone_on_an_export_and_tells_by_its_exit_status(tmp_path: Path) -> None:
+    export, roots = tmp_path / "log.jsonl", tmp_path / "root.json"
+    export.write_bytes(EXPORT)
+    roots.write_text(json.dumps(root(WHOLE)))
+    good = alone(str(export), "--roots", str(roots))
+    assert (good.returncode, good.stdout, good.stderr) == (0, "12 items in 2 streams: verified\n", "")
+    export.write_bytes(EXPORT.replace(b'\\"version\\":3', b'\\"version\\":4'))
+    bad = alone(str(export), "--roots", str(roots))
+    assert bad.returncode == 1
+    assert bad.stdout.splitlines() == [
+        f"{A} is broken at sequence 3: its content is not what was hashed",
+        "12 items in 2 streams: BROKEN",
+    ]
+
+
+def test_it_reads_standard_input() -> None:
+    assert alone("-", text=EXPORT.decode()).returncode == 0
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "{}", '{"pk": 1}', '{"pk": "x", "sk": "y"}', "[" * 100_000])
+def test_what_cannot_be_read_is_a_break_and_no_crash(line: str) -> None:
+    text = EXPORT.decode()
+    told = alone("-", text=text + line + "\n")
+    assert (told.returncode, told.stderr) == (1, "")
+    assert "cannot be read" in told.stdout
+
+
+@pytest.mark.bench
+def test_a_hundred_thousand_items_take_a_second(tmp_path: Path) -> None:
+    tables = MemoryTables()
+    log = Log(tables)
+    streams = [stream_of("default", "MODEL", str(n)) for n in range(20)]
+    for n in range(1000):
+        log.commit(CALL, [Happened(stream, changed(n)) for stream in streams])
+    lines = [
+        json.dumps({name: item[name] for name in SHOWN}) for stream in streams for item in every(tables, "log", stream)
+    ]
+    export = tmp_path / "log.jsonl"
+    export.write_text("\n".join(lines) + "\n")
+    started = time.perf_counter()
+    assert verifier.main([str(export)]) == 0
+    spent = (time.perf_counter() - started) / len(lines) * 100_000
+    sys.stdout.write(f"{spent:.2f} s per 100,000 items\n")
+    assert spent < 1

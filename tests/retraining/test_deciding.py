@@ -1,0 +1,386 @@
+"""When a training happens, and why not."""
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from modelwright.context import Call
+from modelwright.errors import Forbidden, InvalidInput, NotFound, Refused
+from modelwright.events import (
+    AliasChanged,
+    ColumnDrift,
+    DriftDetected,
+    Estimate,
+    Event,
+    Finding,
+    Judgement,
+    ModelVersionCreated,
+    PerformanceDegraded,
+    PerformanceMeasured,
+    QualityFailed,
+    QuarantineReleased,
+    RolloutRolledBack,
+    RolloutStarted,
+    TrainingDeclined,
+    TrainingFailed,
+    TrainingRequested,
+    TrainingStarted,
+    Window,
+)
+from modelwright.retraining import deciding, store, triggers
+from modelwright.retraining.store import Training
+from modelwright.retraining.trainers import Job, Trainer
+from modelwright.retraining.triggers import Trigger
+from retraining.stage import WALL, WS, Stage, project
+
+TRIGGERS: dict[str, Trigger] = {
+    "performance": triggers.PerformanceTrigger(),
+    "drift_evidence": triggers.DriftEvidence(),
+    "schedule": triggers.ScheduleTrigger(),
+    "age": triggers.AgeTrigger(),
+    "new_data": triggers.NewDataTrigger(),
+    "manual": triggers.ManualTrigger(),
+}
+
+
+class Recorder:
+    """A trainer that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def start(self, job: Job) -> str:
+        self.jobs.append(job)
+        return f"job-{len(self.jobs)}"
+
+    def named(self, name: str) -> Trainer:
+        assert name == "lambda"
+        return self
+
+
+def week(stage: Stage) -> Window:
+    return Window(start=stage.now - timedelta(days=7), end=stage.now)
+
+
+def degraded(stage: Stage, version: int = 1) -> PerformanceDegraded:
+    value = Estimate(value=0.2, low=0.19, high=0.21)
+    return PerformanceDegraded(
+        model="flights",
+        version=version,
+        window=week(stage),
+        metric="brier",
+        value=value,
+        reference=0.15,
+        reason="worse",
+    )
+
+
+def failed_quality(stage: Stage, source: str = "weather", identity: str = "q1", **more: Any) -> QualityFailed:
+    finding = Finding(check="range", severity="block", text="too hot")
+    return QualityFailed(
+        source=source,
+        upload_key="k",
+        upload_version="v",
+        quarantine_id=identity,
+        quarantine_key="q",
+        rows=3,
+        findings=(finding,),
+        **more,
+    )
+
+
+def measured(stage: Stage, labels: int = 100) -> PerformanceMeasured:
+    return PerformanceMeasured(
+        model="flights",
+        window=week(stage),
+        labels_key=f"l{stage.now}",
+        labels=labels,
+        joined=labels,
+        performances=(),
+        comparisons=(),
+        canary_comparisons=(),
+    )
+
+
+def note(stage: Stage, use_case: Any, event: Event, sequence: int = 0) -> None:
+    use_case(stage.call, stage.delivery(event, sequence=sequence), tables=stage.tables, log=stage.log)
+
+
+def follow(stage: Stage, use_case: Any, event: Event) -> None:
+    use_case(
+        stage.call, stage.delivery(event), wall=WALL, tables=stage.tables, log=stage.log, triggers=TRIGGERS.__getitem__
+    )
+
+
+def ask(stage: Stage, reason: str = "new code", call: Call | None = None) -> dict[str, Any]:
+    return deciding.request(
+        call or stage.call,
+        "flights",
+        deciding.Order(reason=reason),
+        wall=WALL,
+        tables=stage.tables,
+        log=stage.log,
+        triggers=TRIGGERS.__getitem__,
+    )
+
+
+def schedule(stage: Stage, *, hours: float = 0) -> None:
+    deciding.follow_schedule(
+        stage.call,
+        f"retrain/{stage.now}",
+        wall=WALL + timedelta(hours=hours),
+        tables=stage.tables,
+        log=stage.log,
+        triggers=TRIGGERS.__getitem__,
+    )
+
+
+def training(stage: Stage) -> Training:
+    events = [event for event in stage.happened() if isinstance(event, TrainingRequested)]
+    return store.load_training(stage.tables, WS, events[-1].training_id)
+
+
+def end(stage: Stage, *, cost: float | None = 0.02) -> None:
+    """End the running training as ``train`` does, and let retrain settle it."""
+    from retraining.test_training import completed_event
+
+    running = training(stage)
+    event: Event = TrainingFailed(training_id=running.training_id, model="flights", reason="no labels")
+    if cost is not None:
+        event = completed_event(running.training_id, cost)
+    status = "failed" if cost is None else "completed"
+    stage.tables.write([store.put_training(WS, running.having(status=status))])
+    note(stage, deciding.settle, event)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    made = Stage()
+    made.apply(project(triggers=("performance", "drift_evidence", "age", "manual")))
+    version = ModelVersionCreated(
+        model="flights", version=1, source="s", artifact_key="default/m/", features=("temp", "hour")
+    )
+    note(made, deciding.note_version, version)
+    note(made, deciding.note_champion, AliasChanged(model="flights", alias="champion", version=1, previous=None))
+    return made
+
+
+def test_a_degraded_champion_is_retrained_with_all_that_the_trainer_needs(stage: Stage) -> None:
+    follow(stage, deciding.follow_degraded, degraded(stage))
+    (event,) = stage.happened()
+    assert isinstance(event, TrainingRequested)
+    assert (event.trigger, event.reason, event.champion) == ("performance", "worse", 1)
+    found = training(stage)
+    assert (found.champion_key, found.champion_features) == ("default/m/", ("temp", "hour"))
+    assert found.window.end == stage.now
+    ledger = store.load_ledger(stage.tables, WS, "flights", "2013-03")
+    assert (ledger.reserved, ledger.spent) == (50_000, 0)
+
+
+def test_one_delivery_is_one_training(stage: Stage) -> None:
+    delivery = stage.delivery(degraded(stage))
+    for _ in range(2):
+        deciding.follow_degraded(
+            stage.call, delivery, wall=WALL, tables=stage.tables, log=stage.log, triggers=TRIGGERS.__getitem__
+        ) if not stage.log.handled("retraining", delivery) else None
+    assert len(stage.happened()) == 1
+
+
+def test_every_reason_against_a_training_is_told_at_once(stage: Stage) -> None:
+    follow(stage, deciding.follow_labels, measured(stage))
+    follow(stage, deciding.follow_degraded, degraded(stage))
+    end(stage, cost=0.10)
+    note(stage, deciding.note_quarantine, failed_quality(stage))
+    started = RolloutStarted(rollout_id="r1", model="flights", challenger=2, champion=1, percent=10)
+    note(stage, deciding.note_rollout, started)
+    stage.pass_days(1)
+    follow(stage, deciding.follow_degraded, degraded(stage))
+    declined = stage.happened()[-1]
+    assert isinstance(declined, TrainingDeclined)
+    text = " | ".join(declined.reasons)
+    for part in (
+        "source weather is in quarantine",
+        "no labels came",
+        "cooldown of 21",
+        "rollout r1",
+        "budget of $0.12",
+    ):
+        assert part in text
+    assert len(declined.reasons) == 5
+
+
+def test_a_quarantine_of_a_source_that_feeds_the_model_vetoes_until_it_is_released(stage: Stage) -> None:
+    note(stage, deciding.note_quarantine, failed_quality(stage, "boats"))
+    note(stage, deciding.note_quarantine, failed_quality(stage))
+    with pytest.raises(Refused, match="weather is in quarantine"):
+        ask(stage)
+    note(stage, deciding.note_quarantine, QuarantineReleased(source="weather", quarantine_id="q1", reason="sent again"))
+    assert ask(stage)["training_id"]
+
+
+def test_rows_held_back_from_an_accepted_file_veto_nothing(stage: Stage) -> None:
+    note(stage, deciding.note_quarantine, failed_quality(stage, scope="rows"))
+    assert ask(stage)["training_id"]
+
+
+def test_a_release_that_arrives_before_its_quarantine_counts(stage: Stage) -> None:
+    note(stage, deciding.note_quarantine, QuarantineReleased(source="weather", quarantine_id="q1", reason="sent again"))
+    note(stage, deciding.note_quarantine, failed_quality(stage))
+    assert ask(stage)["training_id"]
+
+
+def test_a_quarantine_older_than_the_training_window_is_no_veto(stage: Stage) -> None:
+    note(stage, deciding.note_quarantine, failed_quality(stage, window=week(stage)))
+    stage.pass_days(366)
+    assert ask(stage)["training_id"]
+
+
+def test_drift_trains_nothing_and_is_told_as_evidence(stage: Stage) -> None:
+    column = ColumnDrift(column="temp", detector="psi", effect=0.5, floor=0.1, p_value=0.001, drifted=True)
+    drift = DriftDetected(source="weather", window=week(stage), reference="r", columns=(column,))
+    note(stage, deciding.note_drift, drift)
+    assert stage.happened() == []
+    follow(stage, deciding.follow_degraded, degraded(stage))
+    event = stage.happened()[0]
+    assert isinstance(event, TrainingRequested)
+    assert "weather drifted in 2013-02-25/2013-03-04: temp" in event.reason
+
+
+def test_a_complaint_about_a_former_champion_trains_nothing(stage: Stage) -> None:
+    follow(stage, deciding.follow_degraded, degraded(stage, version=7))
+    assert stage.happened() == []
+
+
+def test_the_cooldown_is_of_domain_time_and_a_failed_training_starts_none(stage: Stage) -> None:
+    ask(stage)
+    end(stage, cost=None)
+    ask(stage)
+    end(stage)
+    stage.pass_days(20)
+    with pytest.raises(Refused, match=r"cooldown of 21 days ends in 1\.0 days"):
+        ask(stage)
+    assert deciding.show(stage.call, "flights", tables=stage.tables)["cooldown_left_s"] == 86_400
+    stage.pass_days(1)
+    assert ask(stage)["training_id"]
+
+
+def test_only_one_training_runs_at_a_time(stage: Stage) -> None:
+    ask(stage)
+    with pytest.raises(Refused, match="is running"):
+        ask(stage)
+    assert [event.detail_type() for event in stage.happened()] == ["TrainingRequested", "TrainingDeclined"]
+
+
+def test_a_rollout_bars_trainings_until_it_ends_in_whichever_order_its_events_come(stage: Stage) -> None:
+    begun = RolloutStarted(rollout_id="r", model="flights", challenger=2, champion=1, percent=10)
+    judgement = Judgement(rows=0, mean=0, low=-1, high=1)
+    ended = RolloutRolledBack(
+        rollout_id="r", model="flights", challenger=2, champion=1, reason="harm", judgement=judgement
+    )
+    note(stage, deciding.note_rollout, ended, sequence=12)
+    note(stage, deciding.note_rollout, begun, sequence=11)
+    assert ask(stage)["training_id"]
+
+
+def test_the_budget_is_reserved_settled_and_renewed_with_the_month(stage: Stage) -> None:
+    stage.apply(project(cooldown_days=0, budget=0.12, reserve=0.05))
+    for _ in range(2):
+        ask(stage)
+        end(stage, cost=0.04)
+    ledger = store.load_ledger(stage.tables, WS, "flights", "2013-03")
+    assert (ledger.reserved, ledger.spent) == (0, 80_000)
+    with pytest.raises(Refused, match=r"budget of \$0\.12 for 2013-03 has \$0\.0400 left"):
+        ask(stage)
+    stage.pass_days(28)
+    assert ask(stage)["training_id"]
+    assert deciding.show(stage.call, "flights", tables=stage.tables)["ledger"]["reserved"] == 0.05
+
+
+def test_a_failed_training_releases_what_it_reserved(stage: Stage) -> None:
+    ask(stage)
+    end(stage, cost=None)
+    ledger = store.load_ledger(stage.tables, WS, "flights", "2013-03")
+    assert (ledger.reserved, ledger.spent) == (0, 0)
+    assert store.load_standing(stage.tables, WS, "flights").training == ""
+
+
+def test_age_and_new_labels_train_when_the_policy_names_them(stage: Stage) -> None:
+    stage.pass_days(55)
+    schedule(stage)
+    assert stage.happened() == []
+    stage.pass_days(1)
+    schedule(stage)
+    assert isinstance(stage.happened()[0], TrainingRequested)
+    end(stage)
+    stage.apply(project(triggers=("new_data",), min_new_labels=150, cooldown_days=0))
+    follow(stage, deciding.follow_labels, measured(stage))
+    assert len(stage.happened()) == 1
+    stage.pass_days(7)
+    follow(stage, deciding.follow_labels, measured(stage))
+    assert isinstance(stage.happened()[1], TrainingRequested)
+
+
+def test_a_schedule_that_is_due_twice_at_one_time_is_refused_once(stage: Stage) -> None:
+    stage.apply(project(triggers=("schedule",)))
+    note(stage, deciding.note_quarantine, failed_quality(stage))
+    schedule(stage)
+    schedule(stage)
+    assert [event.detail_type() for event in stage.happened()] == ["TrainingDeclined"]
+    stage.pass_days(7)
+    schedule(stage)
+    assert len(stage.happened()) == 2
+
+
+def test_a_requested_training_is_started_once_however_often_it_is_delivered(stage: Stage) -> None:
+    ask(stage)
+    delivery, recorder = stage.delivery(stage.happened()[0]), Recorder()
+    for _ in range(3):
+        deciding.start(stage.call, delivery, tables=stage.tables, log=stage.log, trainers=recorder.named)
+    assert len(recorder.jobs) == 1
+    assert [type(event) for event in stage.happened()] == [TrainingRequested, TrainingStarted]
+    assert training(stage).job == "job-1"
+
+
+def test_a_training_that_never_ends_is_failed_by_the_schedule_in_wall_time(stage: Stage) -> None:
+    ask(stage)
+    stage.pass_days(3)
+    schedule(stage, hours=0.5)
+    assert len(stage.happened()) == 1
+    schedule(stage, hours=1.5)
+    failed = stage.happened()[-1]
+    assert isinstance(failed, TrainingFailed)
+    note(stage, deciding.settle, failed)
+    assert ask(stage)["training_id"]
+
+
+def test_a_manual_request_needs_a_model_a_reason_a_grant_and_a_policy_that_takes_it(stage: Stage) -> None:
+    with pytest.raises(InvalidInput, match="say why"):
+        ask(stage, " ")
+    with pytest.raises(NotFound, match="boats"):
+        deciding.show(stage.call, "boats", tables=stage.tables)
+
+    def nobody(action: str, resource: str) -> None:
+        raise Forbidden(f"{action} {resource}")
+
+    with pytest.raises(Forbidden, match="retraining:request model/flights"):
+        ask(stage, call=Call(WS, "a", stage.now, "c", nobody))
+    stage.apply(project(triggers=("performance",)))
+    with pytest.raises(Refused, match="does not take the trigger manual"):
+        ask(stage)
+
+
+def test_two_quarantines_and_their_ends_in_any_order_leave_no_veto() -> None:
+    for order in itertools.permutations(range(4)):
+        stage = Stage()
+        stage.apply(project())
+        said: list[Event] = [
+            failed_quality(stage, identity="a"),
+            failed_quality(stage, identity="b"),
+            QuarantineReleased(source="weather", quarantine_id="a", reason="r"),
+            QuarantineReleased(source="weather", quarantine_id="b", reason="r"),
+        ]
+        for place in order:
+            note(stage, deciding.note_quarantine, said[place])
+        assert store.open_quarantines(stage.tables, WS, ["weather"]) == ()
