@@ -75,7 +75,7 @@ def model_uri(experiment_id: str, model_id: str) -> str:
 def path_of(uri: str) -> str | None:
     """Return the path that a URI names in our bucket, or None when it lies elsewhere.
 
-    ``mlflow-artifacts:/<path>``, ``models:/m-<id>[/<path>]`` and ``runs:/<run id>/<path>`` are ours.
+    ``mlflow-artifacts:/<path>``, ``models:/m-<id>`` and ``runs:/<run id>/<path>`` are ours.
 
     Raises:
         InvalidInput: it is one of ours and not well formed.
@@ -86,8 +86,8 @@ def path_of(uri: str) -> str | None:
             raise InvalidInput(f"the source {uri} may have neither query nor fragment")
         return checked_path(parts.path)
     head, _, rest = parts.path.lstrip("/").partition("/")
-    if parts.scheme == "models" and head.startswith("m-"):
-        return checked_path(f"{experiment_of(head)}/models/{head}/artifacts/{rest}".rstrip("/"))
+    if parts.scheme == "models" and head.startswith("m-") and not rest:
+        return checked_path(f"{experiment_of(head)}/models/{head}/artifacts")
     if parts.scheme == "runs" and head:
         return checked_path(f"{experiment_of(head)}/{head}/artifacts/{rest}".rstrip("/"))
     return None

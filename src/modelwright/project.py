@@ -197,12 +197,20 @@ class RetrainingPolicy(Declared):
 
 
 class GatePolicy(Declared):
-    """Which gates a version passes before it takes an alias, and their parameters."""
+    """Which gates a version passes before it takes an alias, and their parameters.
+
+    Attributes:
+        metric: what ``metric_floor`` looks at.
+        floor: what it must reach (a loss: must not exceed).
+        comparison: what ``beats_champion`` compares, on the same held-out rows.
+        tolerance: how much worse, with 95 % confidence, the version may at most be; the canary's margin.
+    """
 
     gates: tuple[str, ...] = ("metric_floor", "beats_champion", "data_known")
     metric: str = "auc"
     floor: float = 0.6
-    tolerance: float = 0.0
+    comparison: str = "brier"
+    tolerance: float = 0.005
 
 
 class RolloutPolicy(Declared):
@@ -212,7 +220,7 @@ class RolloutPolicy(Declared):
         steps: percent of traffic per step; the last is 100.
         min_rows: labelled rows that a step needs before the next one.
         alpha: chance of a false rollback over the whole rollout.
-        margin: harm (mean loss difference) that is tolerated; it also pays for rows of one day that depend on each other.
+        margin: harm (mean loss difference) that is tolerated; it also pays for rows of a day that depend on each other.
         judge: name of a judge plugin.
         shadow: whether the challenger also scores what the champion answers, so that every row is evidence.
         max_days: a rollout that found no end by then is aborted.
@@ -225,6 +233,12 @@ class RolloutPolicy(Declared):
     judge: str = "paired_confidence_sequence"
     shadow: bool = True
     max_days: int = 60
+
+    @model_validator(mode="after")
+    def _steps_rise_to_all(self) -> "RolloutPolicy":
+        if not self.steps or list(self.steps) != sorted({*self.steps, 100}) or self.steps[0] < 1:
+            raise ValueError(f"the steps of a rollout rise from at least 1 to 100 percent, not {self.steps}")
+        return self
 
 
 class Model(Declared):

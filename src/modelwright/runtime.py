@@ -449,7 +449,7 @@ class Function:
 
     def _upload(self, event: dict[str, Any]) -> dict[str, str]:
         thing = event["detail"]["object"]
-        upload = Upload(unquote(thing["key"]), thing.get("version-id", ""), int(thing.get("size", 0)))
+        upload = Upload(thing["key"], thing.get("version-id", ""), int(thing.get("size", 0)))
         call = Call(self.wiring.settings.workspace, PLATFORM, datetime.now(UTC), str(event.get("id") or new_id()))
         handler = self._uploads
         assert handler is not None

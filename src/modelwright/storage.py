@@ -33,9 +33,8 @@ class Key(NamedTuple):
     def checked(self) -> "Key":
         """Return the key; raises ``InvalidInput`` unless both parts are neither empty nor longer than a table takes."""
         if not (0 < len(self.pk.encode()) <= _LONGEST_PK and 0 < len(self.sk.encode()) <= _LONGEST_SK):
-            raise InvalidInput(
-                f"{str(self)[:200]} is no key: its parts must have 1 to {_LONGEST_PK}, {_LONGEST_SK} bytes"
-            )
+            parts = f"its parts must have 1 to {_LONGEST_PK} and 1 to {_LONGEST_SK} bytes"
+            raise InvalidInput(f"{str(self)[:200]} is no key: {parts}")
         return self
 
 

@@ -29,18 +29,23 @@ def cloud() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def deployed_tables(cloud: None) -> DynamoTables:
     client = boto3.client("dynamodb")
-    key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-    index = [{"AttributeName": "by_hour_pk", "KeyType": "HASH"}, {"AttributeName": "by_hour_sk", "KeyType": "RANGE"}]
     for table in ("log", "registry"):
         client.create_table(
             TableName=f"stack-{table}",
             BillingMode="PAY_PER_REQUEST",
-            KeySchema=key,  # type: ignore[arg-type]
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
             AttributeDefinitions=[
                 {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "by_hour_pk", "by_hour_sk")
             ],
             GlobalSecondaryIndexes=[
-                {"IndexName": "by_hour", "KeySchema": index, "Projection": {"ProjectionType": "ALL"}}  # type: ignore[list-item]
+                {
+                    "IndexName": "by_hour",
+                    "KeySchema": [
+                        {"AttributeName": "by_hour_pk", "KeyType": "HASH"},
+                        {"AttributeName": "by_hour_sk", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
             ],
         )
     return DynamoTables(client, {"log": "stack-log", "registry": "stack-registry"})

@@ -13,6 +13,7 @@ from modelwright.demo.data import Week, weeks
 from modelwright.demo.report import Metered, Parity, Report
 from modelwright.events import (
     AliasChanged,
+    Envelope,
     Estimate,
     Evaluation,
     Event,
@@ -36,7 +37,6 @@ from modelwright.events import (
     Window,
 )
 from modelwright.log import GENESIS, LogItem, new_id, stream_of
-from modelwright.log import Envelope as _Envelope
 
 WEEKS = tuple(week for week in weeks() if week.number >= 1)
 _WINDOW = Window(start=WEEKS[0].start, end=WEEKS[1].start)
@@ -54,7 +54,7 @@ class Log:
         stream = stream_of("default", kind, identity)
         before = [item for item in self.items if item.envelope.stream == stream]
         wall = WEEKS[0].start + timedelta(milliseconds=next(self.ids))
-        envelope = _Envelope(
+        envelope = Envelope(
             id=new_id(wall),
             type=event.detail_type(),
             schema_version=1,

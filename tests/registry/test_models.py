@@ -87,12 +87,15 @@ def test_descriptions_and_tags_come_and_go(desk: Desk) -> None:
 
 def test_sources_become_prefixes_of_the_artifacts_bucket(desk: Desk) -> None:
     model(desk)
+    model(desk, "m-named-so")
+    version(desk, "m-named-so")
     model_id = new_model_id("7")
     sources = {
         SOURCE: "default/1/models/m-1/artifacts/",
         f"models:/{model_id}": f"default/7/models/{model_id}/artifacts/",
         f"runs:/{model_id[2:]}/clf": f"default/7/{model_id[2:]}/artifacts/clf/",
         "models:/flights/1": "default/1/models/m-1/artifacts/",
+        "models:/m-named-so/1": "default/1/models/m-1/artifacts/",
         "s3://elsewhere/x": "",
     }
     for number, (source, key) in enumerate(sources.items(), 1):
@@ -102,7 +105,7 @@ def test_sources_become_prefixes_of_the_artifacts_bucket(desk: Desk) -> None:
     uri = desk.registry.ok("GET", f"{MV}/get-download-uri?name=flights&version=4")["artifact_uri"]
     assert uri == SOURCE
     assert (
-        desk.registry.ok("GET", f"{MV}/get-download-uri?name=flights&version=5")["artifact_uri"] == "s3://elsewhere/x"
+        desk.registry.ok("GET", f"{MV}/get-download-uri?name=flights&version=6")["artifact_uri"] == "s3://elsewhere/x"
     )
 
 

@@ -163,6 +163,14 @@ def test_one_broken_plugin_takes_no_other_down() -> None:
         plugins.load("detectors", "psi")
 
 
+def test_a_challenger_that_becomes_champion_is_no_challenger_any_more(desk: Desk) -> None:
+    model(desk, [], [])
+    assert ask(desk, 1)[0] == ask(desk, 2, "challenger")[0] == ask(desk, 2)[0] == 200
+    assert aliases(desk) == {"champion": 2}
+    moved, dropped = (item.envelope.data for item in desk.stream("MODEL", "flights")[-2:])
+    assert (moved["previous"], dropped["alias"], dropped["version"]) == (1, "challenger", None)
+
+
 def test_deleting_a_version_takes_its_aliases(desk: Desk) -> None:
     model(desk, [])
     ask(desk, 1)

@@ -163,7 +163,9 @@ def stage() -> Stage:
         model="flights", version=1, source="s", artifact_key="default/m/", features=("temp", "hour")
     )
     note(made, deciding.note_version, version)
+    made.pass_days(-30)
     note(made, deciding.note_champion, AliasChanged(model="flights", alias="champion", version=1, previous=None))
+    made.pass_days(30)
     return made
 
 
@@ -298,6 +300,17 @@ def test_the_budget_is_reserved_settled_and_renewed_with_the_month(stage: Stage)
     assert deciding.show(stage.call, "flights", tables=stage.tables)["ledger"]["reserved"] == 0.05
 
 
+def test_a_champion_that_is_new_is_given_time_before_the_first_training() -> None:
+    stage = Stage()
+    stage.apply(project())
+    note(stage, deciding.note_champion, AliasChanged(model="flights", alias="champion", version=1, previous=None))
+    stage.pass_days(20)
+    with pytest.raises(Refused, match="cooldown"):
+        ask(stage)
+    stage.pass_days(1)
+    assert ask(stage)["training_id"]
+
+
 def test_a_failed_training_releases_what_it_reserved(stage: Stage) -> None:
     ask(stage)
     end(stage, cost=None)
@@ -307,7 +320,7 @@ def test_a_failed_training_releases_what_it_reserved(stage: Stage) -> None:
 
 
 def test_age_and_new_labels_train_when_the_policy_names_them(stage: Stage) -> None:
-    stage.pass_days(55)
+    stage.pass_days(25)
     schedule(stage)
     assert stage.happened() == []
     stage.pass_days(1)

@@ -59,7 +59,10 @@ def test_each_sample_changes_something_once_at_most(stage: Stage, retrain: Funct
 
 
 def test_degradation_requests_a_training_that_a_quarantine_vetoes(stage: Stage, retrain: Function) -> None:
-    for name in ("model-version-created", "alias-changed", "quality-failed", "performance-degraded"):
+    champion = sample("retrain-alias-changed")
+    champion["detail"]["at"] = "2013-02-01T05:00:00Z"
+    retrain(champion)
+    for name in ("model-version-created", "quality-failed", "performance-degraded"):
         retrain(sample(f"retrain-{name}"))
     (declined,) = stage.happened()
     assert isinstance(declined, TrainingDeclined)

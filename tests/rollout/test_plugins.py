@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from modelwright import plugins
-from modelwright.flavors import Flavor, Sklearn, pickled
+from modelwright.flavors import Flavor, Sklearn, pickled, single_thread
 from modelwright.rollout.judging import Judge
 from modelwright.testing import FLAVOR_CHECKS, JUDGE_CHECKS, flavor_scores_each_row_alone
 
@@ -29,5 +29,6 @@ def test_our_flavors(check: Callable[[Callable[[], Flavor]], None]) -> None:
 
 @pytest.mark.parametrize("estimator", [LogisticRegression(), HistGradientBoostingClassifier(max_iter=20)])
 def test_sklearn_scores_each_row_alone(estimator: LogisticRegression) -> None:
-    fitted = estimator.fit(FRAME, FRAME["a"] > 0)
+    with single_thread()():
+        fitted = estimator.fit(FRAME, FRAME["a"] > 0)
     flavor_scores_each_row_alone(Sklearn, lambda _: pickled(fitted), FRAME)

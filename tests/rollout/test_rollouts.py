@@ -15,6 +15,7 @@ from modelwright.events import (
     Route,
     RoutesChanged,
 )
+from modelwright.project import Project, RolloutPolicy
 from modelwright.rollout import rollouts
 from modelwright.rollout.judging import FixedSample, Judge, PairedConfidenceSequence
 from modelwright.rollout.store import Traffic, history, load_traffic
@@ -240,6 +241,46 @@ def test_aborting_needs_a_rollout_and_a_reason(stage: Stage) -> None:
         rollouts.abort(stage.call, "flights", rollouts.Abort(reason=" "), tables=stage.tables, log=stage.log)
     shown = rollouts.abort(stage.call, "flights", rollouts.Abort(reason="x"), tables=stage.tables, log=stage.log)
     assert shown["rollout"] is None
+
+
+@pytest.mark.parametrize("steps", [(), (10,), (50, 10, 100), (0, 100), (10, 10, 100), (10, 200)])
+def test_steps_that_do_not_rise_to_all_traffic_are_no_policy(steps: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="rise from at least 1 to 100"):
+        RolloutPolicy(steps=steps)
+
+
+def test_a_policy_without_canary_promotes_at_once() -> None:
+    stage = Stage()
+    project = Project.model_validate(
+        {
+            "name": "demo",
+            "sources": {
+                "labels": {
+                    "prefix": "l/",
+                    "columns": {"id": {"type": "string"}, "t": {"type": "timestamp"}},
+                    "key": ["id"],
+                    "event_time": "t",
+                }
+            },
+            "models": {
+                "flights": {
+                    "id_column": "id",
+                    "time_column": "t",
+                    "request": {"id": "string", "t": "timestamp"},
+                    "views": [],
+                    "inputs": [],
+                    "label": {"source": "labels", "column": "id", "above": 0},
+                    "trainer": "a:b",
+                    "rollout": {"steps": [100]},
+                }
+            },
+        }
+    )
+    stage.apply(project)
+    follow(stage, alias("champion", 1))
+    follow(stage, alias("challenger", 2))
+    assert traffic(stage).routes == (Route(version=2, role="champion", percent=100),)
+    assert events(stage)[1:] == ["RolloutStarted", "RolloutPromoted", "RoutesChanged"]
 
 
 def test_another_workspace_sees_nothing(canary: Stage) -> None:

@@ -111,7 +111,7 @@ def estimate(
         per_week=total / max(weeks, 1),
         per_1000_predictions=1000 * total / max(predictions, 1),
         parts=parts,
-        units={name: round(float(units[name]), 3) for name in PRICES},
+        units={name: float(units[name]) for name in PRICES},
         prices=dict(PRICES),
         source=PRICE_SOURCE,
     )

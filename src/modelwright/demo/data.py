@@ -124,6 +124,11 @@ class Flights:
         table = self.flights.rename(columns={"arrived_at": "known_at"})
         return table.loc[(table["known_at"] >= start) & (table["known_at"] < end), ARRIVALS]
 
+    def last_arrivals(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
+        """Return outcomes known from ``start`` on, of flights scheduled before ``end``: nothing is left open."""
+        table = self.arrivals_known(start, END + WEEK)
+        return table[table["scheduled_departure"] < end]
+
     def scheduled(self, start: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
         """Return what is asked about the flights scheduled in ``[start, end)``."""
         chosen = (self.flights["scheduled_departure"] >= start) & (self.flights["scheduled_departure"] < end)

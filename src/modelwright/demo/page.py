@@ -9,9 +9,10 @@ from html import escape
 from importlib.resources import files
 
 from modelwright.demo import charts
-from modelwright.demo.charts import Canvas
+from modelwright.demo.canvas import Canvas, canvases
 from modelwright.demo.chronicle import Happening
 from modelwright.demo.report import Report, WeekRow
+from modelwright.demo.timeline import timeline
 
 Picture = Callable[[Report, Canvas], str]
 
@@ -98,10 +99,10 @@ def _tiles(report: Report) -> str:
             "flights predicted",
             "each exactly once" if exactly else "; ".join(flights["faults"]),
         ),
-        (str(len(report["retrainings"])), "retrainings", _counted(len(report["declined"]), "trigger", "declined")),
-        (str(len(report["rollouts"])), "rollouts", f"{promoted} promoted"),
-        (str(len(report["rollbacks"])), "rollbacks", _versions(r["challenger"] for r in report["rollbacks"])),
-        (str(len(held)), "uploads quarantined", ", ".join(sorted({q["source"] for q in held}))),
+        (*_counted(report["retrainings"], "retraining"), f"triggers declined: {len(report['declined'])}"),
+        (*_counted(report["rollouts"], "rollout"), f"{promoted} promoted"),
+        (*_counted(report["rollbacks"], "rollback"), _versions(r["challenger"] for r in report["rollbacks"])),
+        (*_counted(held, "quarantined upload"), ", ".join(sorted({q["source"] for q in held}))),
         (_dollars(report["cost"]["per_1000_predictions"]), "per 1,000 predictions", "estimated AWS cost"),
         (
             "intact" if chain["verified"] else "BROKEN",
@@ -141,7 +142,7 @@ def _pictures(report: Report) -> Iterable[str]:
         "What the platform did",
         "Which version answered, which were tried out, and everything that happened on the way. "
         "The coloured height of a canary is its share of flights.",
-        charts.timeline,
+        timeline,
     )
     yield _figure(
         report,
@@ -159,7 +160,7 @@ def _pictures(report: Report) -> Iterable[str]:
 
 
 def _figure(report: Report, title: str, caption: str, draw: Picture) -> str:
-    drawn = "".join(draw(report, canvas) for canvas in charts.canvases(report["weeks"]))
+    drawn = "".join(draw(report, canvas) for canvas in canvases(report["weeks"]))
     return f"<figure><h2>{escape(title)}</h2><figcaption>{caption}</figcaption>{drawn}</figure>"
 
 
@@ -178,7 +179,7 @@ def _happened(weeks: Sequence[WeekRow]) -> str:
 
 def _list(happenings: Iterable[tuple[int, Happening]]) -> str:
     lines = (
-        f'<li class="{h["kind"]}"><time datetime="{h["at"]}">{_date(h["at"])}</time>'
+        f'<li class="{h["kind"]}"><time datetime="{h["at"]}">{_day(h["at"])}</time>'
         f'<span class="kind">{_KINDS.get(h["kind"], h["kind"])}</span><span>{escape(h["text"])}</span></li>'
         for _, h in happenings
     )
@@ -274,6 +275,11 @@ def _date(at: str) -> str:
     return f"{time.day} {time:%b %Y}"
 
 
+def _day(at: str) -> str:
+    time = datetime.fromisoformat(at)
+    return f"{time.day} {time:%b}"
+
+
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
@@ -286,8 +292,8 @@ def _four(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _counted(count: int, word: str, rest: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'} {rest}"
+def _counted(things: Sequence[object], word: str) -> tuple[str, str]:
+    return str(len(things)), word if len(things) == 1 else f"{word}s"
 
 
 def _versions(versions: Iterable[int]) -> str:

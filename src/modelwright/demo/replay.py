@@ -123,7 +123,15 @@ class Replay:
         return landed
 
     def live(self, week: Week, last: int) -> int:
-        """Live one week: data lands, flights are predicted, outcomes arrive; return how many were predicted."""
+        """Live one week: data lands, flights are predicted, outcomes arrive.
+
+        Args:
+            week: which.
+            last: number of the last week: its file of outcomes holds all that is still open.
+
+        Returns:
+            How many flights were predicted.
+        """
         lived_until = week.start
         if week.number % LIVED_EVERY == 0:
             lived_until = week.start + _DAY
@@ -137,7 +145,11 @@ class Replay:
             self._land("weather", self._flights.weather_known(before.start, before.end), week.start, name="resent")
         self._land_features(week, weather)
         predicted = self._predict(week, lived_until)
-        self._land("arrivals", self._flights.arrivals_known(week.start, week.end), week.end)
+        if week.number == last:
+            arrivals = self._flights.last_arrivals(week.start, week.end)
+        else:
+            arrivals = self._flights.arrivals_known(week.start, week.end)
+        self._land("arrivals", arrivals, week.end)
         self._due("rollout", week.end)
         self._due("retrain", week.end)
         self._observer.settle()
@@ -147,11 +159,10 @@ class Replay:
         return predicted
 
     def close(self, end: pd.Timestamp) -> None:
-        """Land the outcomes of flights that were under way, and anchor the log."""
-        self._land("arrivals", self._flights.arrivals_known(end, end + 3 * _DAY), end + 3 * _DAY)
-        self._observer.settle()
-        self._due("anchor", end + 3 * _DAY)
+        """Anchor the log."""
+        self._due("anchor", end)
         self._observer.wait_for("the log's root", lambda item: item.envelope.type == "RootAnchored")
+        self._observer.settle()
 
     # --- the doors ----------------------------------------------------------------------
 
@@ -278,9 +289,16 @@ class Replay:
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows as JSON says them: times in ISO 8601, missing as null."""
-    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records", date_format="iso", date_unit="us"))
-    return rows
+    """Return a table's rows as JSON says them: times in ISO 8601, missing as null, numbers to the bit."""
+    columns = {str(name): _plain(table[name]) for name in table}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _plain(column: "pd.Series[Any]") -> list[Any]:
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return [time.isoformat() for time in column]
+    values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
+    return values
 
 
 def _difference(online: dict[str, Any] | None, offline: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ import requests
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from modelwright.cli.client import Api
+from modelwright.demo.clock import AS_OF_VARIABLE
 from modelwright.demo.project import trainer
 from modelwright.project import Model
 
@@ -69,7 +70,7 @@ def log_model(
     if shuffled:
         np.random.default_rng(_SEED).shuffle(labels)
     inputs = list(model.inputs)
-    with _client(api.endpoint, token):
+    with _client(api, token):
         mlflow.set_experiment(experiment)
         with mlflow.start_run(run_name="shuffled labels" if shuffled else "January"):
             early = trainer.train(frame.loc[~held_out, inputs], labels[~held_out], model.parameters)
@@ -97,7 +98,7 @@ def make_champion(api: Api, name: str, version: int, *, token: str) -> None:
     """Ask for the alias ``champion`` with the stock mlflow client: its gates run."""
     import mlflow
 
-    with _client(api.endpoint, token):
+    with _client(api, token):
         mlflow.MlflowClient().set_registered_model_alias(name, "champion", str(version))
 
 
@@ -107,18 +108,23 @@ def _figures(fitted: Any, frame: pd.DataFrame, labels: Any) -> dict[str, float]:
 
 
 @contextmanager
-def _client(endpoint: str, token: str) -> Iterator[None]:
+def _client(api: Api, token: str) -> Iterator[None]:
     """Point the mlflow client at a stack, quietly."""
     import logging
     import os
 
     import mlflow
 
-    told = {"MLFLOW_TRACKING_TOKEN": token, "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+    told = {
+        "MLFLOW_TRACKING_TOKEN": token,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+        AS_OF_VARIABLE: api.as_of.isoformat() if api.as_of else "",
+    }
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(endpoint)
+    mlflow.set_tracking_uri(api.endpoint)
     try:
         yield
     finally:

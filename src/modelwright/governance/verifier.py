@@ -38,25 +38,39 @@ def digest(item: Mapping[str, Any]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def verify_stream(items: Iterable[Mapping[str, Any]], anchored: Mapping[int, str] | None = None) -> Break | None:
-    """Return the first break of one stream, or None.
+class Stream:
+    """One stream, checked item by item, so that an export may be larger than memory.
 
     Args:
-        items: the stream's items in stored order.
+        name: the stream.
         anchored: hashes in the roots by sequence number, against which a cut tail and a forged chain show.
     """
-    anchored = anchored or {}
-    stream, previous, expected = "", GENESIS, 1
-    for item in items:
-        stream = str(item.get("pk", ""))
-        if fault := _fault(item, previous, expected):
-            return Break(stream, expected, fault)
-        if anchored.get(expected, item["hash"]) != item["hash"]:
-            return Break(stream, expected, "its hash is not the anchored one")
-        previous, expected = item["hash"], expected + 1
-    if (last := max(anchored, default=0)) >= expected:
-        return Break(stream, expected, f"the tail is cut: sequence {last} was anchored")
-    return None
+
+    __slots__ = ("anchored", "broken", "expected", "name", "previous")
+
+    def __init__(self, name: str, anchored: Mapping[int, str]) -> None:
+        self.name, self.anchored = name, anchored
+        self.previous, self.expected = GENESIS, 1
+        self.broken: Break | None = None
+
+    def take(self, item: Mapping[str, Any]) -> None:
+        """Check the next item in stored order; after a break nothing more is looked at."""
+        if self.broken is not None:
+            return
+        fault = _fault(item, self.previous, self.expected)
+        if not fault and self.anchored.get(self.expected, item["hash"]) != item["hash"]:
+            fault = "its hash is not the anchored one"
+        if fault:
+            self.broken = Break(self.name, self.expected, fault)
+        else:
+            self.previous, self.expected = item["hash"], self.expected + 1
+
+    def end(self) -> Break | None:
+        """Return the first break, a cut tail included, or None."""
+        last = max(self.anchored, default=0)
+        if self.broken is None and last >= self.expected:
+            return Break(self.name, self.expected, f"the tail is cut: sequence {last} was anchored")
+        return self.broken
 
 
 def verify(items: Iterable[Mapping[str, Any]], roots: Iterable[Mapping[str, Any]] = ()) -> tuple[list[Break], int, int]:
@@ -67,18 +81,18 @@ def verify(items: Iterable[Mapping[str, Any]], roots: Iterable[Mapping[str, Any]
     Returns:
         The breaks, the number of streams and the number of items.
     """
-    streams: dict[str, list[Mapping[str, Any]]] = {}
-    stream = "?"
-    for item in items:
-        stream = str(item.get("pk", stream))
-        streams.setdefault(stream, []).append(item)
     anchored = _anchored(roots)
-    breaks = []
-    for name in sorted({*streams, *anchored}):
-        found = verify_stream(streams.get(name, []), anchored.get(name))
-        if found is not None:
-            breaks.append(found._replace(stream=name))
-    return breaks, len(streams), sum(map(len, streams.values()))
+    streams: dict[str, Stream] = {}
+    name, count = "?", 0
+    for item in items:
+        name, count = str(item.get("pk", name)), count + 1
+        stream = streams.get(name)
+        if stream is None:
+            stream = streams[name] = Stream(name, anchored.get(name, {}))
+        stream.take(item)
+    unseen = [Stream(each, heads) for each, heads in anchored.items() if each not in streams]
+    checked = sorted([*streams.values(), *unseen], key=lambda each: each.name)
+    return [found for each in checked if (found := each.end()) is not None], len(streams), count
 
 
 def _fault(item: Mapping[str, Any], previous: str, expected: int) -> str:

@@ -34,17 +34,17 @@ class BeatsChampion:
             return GateResult(gate="beats_champion", passed=True, text=f"{candidate.model} has no champion to beat")
         if candidate.champion == candidate.version:
             return GateResult(gate="beats_champion", passed=True, text=f"v{candidate.version} is the champion itself")
-        difference = _difference(candidate, policy.metric)
+        difference = _difference(candidate, policy.comparison)
         versus = f"v{candidate.version} against champion v{candidate.champion}"
         if difference is None:
-            text = f"there is no paired evaluation of {versus} by {policy.metric}"
+            text = f"there is no paired evaluation of {versus} by {policy.comparison}"
             return GateResult(gate="beats_champion", passed=False, text=text)
-        loss = policy.metric in _LOSSES
+        loss = policy.comparison in _LOSSES
         passed = difference.high <= policy.tolerance if loss else difference.low >= -policy.tolerance
         interval = f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
         limit = f"at most {policy.tolerance:+.4f}" if loss else f"at least {-policy.tolerance:+.4f}"
         end = "upper" if loss else "lower"
-        text = f"{policy.metric} of {versus} differs by {interval}; the {end} end must be {limit}"
+        text = f"{policy.comparison} of {versus} differs by {interval}; the {end} end must be {limit}"
         return GateResult(gate="beats_champion", passed=passed, text=text)
 
 

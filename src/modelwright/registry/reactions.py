@@ -20,7 +20,7 @@ from modelwright.plugins import Gates
 from modelwright.registry.entities import CHALLENGER, CHAMPION, DIGEST_TAG, ModelVersion, RegisteredModel, checked_name
 from modelwright.registry.models import born, milliseconds
 from modelwright.registry.store import TABLE, RegistryStore
-from modelwright.registry.transitions import decide, judge, policy_of
+from modelwright.registry.transitions import decide, judge, policy_of, without_challenger
 from modelwright.storage import Tables, Write
 
 
@@ -74,16 +74,16 @@ def promote(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None
     event: RolloutPromoted = delivery.event
     store = RegistryStore(tables, call)
     model = store.find(event.model)
+    if model is None:
+        log.commit(call, (), delivery=delivery, table=TABLE)
+        return
     reason = f"rollout {event.rollout_id} promoted v{event.challenger}"
-    changed, events = _dropped(model, event.challenger, reason, call)
-    newer = model is not None and CHAMPION in model.alias_at and model.alias_at[CHAMPION] > call.now
-    if changed is not None and not newer and changed.aliases.get(CHAMPION) != event.challenger:
+    changed, events = without_challenger(model, event.challenger, reason, call)
+    newer = CHAMPION in model.alias_at and model.alias_at[CHAMPION] > call.now
+    previous = model.aliases.get(CHAMPION)
+    if not newer and previous != event.challenger:
         moved = AliasChanged(
-            model=changed.name,
-            alias=CHAMPION,
-            version=event.challenger,
-            previous=changed.aliases.get(CHAMPION),
-            reason=reason,
+            model=model.name, alias=CHAMPION, version=event.challenger, previous=previous, reason=reason
         )
         changed, events = changed.pointing(CHAMPION, event.challenger, call.now), (moved, *events)
     _commit(call, changed, events, delivery, store, log)
@@ -93,8 +93,12 @@ def roll_back(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> No
     """Take the alias challenger from a version whose rollout was rolled back."""
     event: RolloutRolledBack = delivery.event
     store = RegistryStore(tables, call)
+    model = store.find(event.model)
+    if model is None:
+        log.commit(call, (), delivery=delivery, table=TABLE)
+        return
     reason = f"rollout {event.rollout_id} rolled back: {event.reason}"
-    changed, events = _dropped(store.find(event.model), event.challenger, reason, call)
+    changed, events = without_challenger(model, event.challenger, reason, call)
     _commit(call, changed, events, delivery, store, log)
 
 
@@ -120,26 +124,10 @@ def _trained(call: Call, event: TrainingCompleted, model: RegisteredModel) -> Mo
     )
 
 
-def _dropped(
-    model: RegisteredModel | None, version: int, reason: str, call: Call
-) -> tuple[RegisteredModel | None, tuple[Event, ...]]:
-    if model is None or model.aliases.get(CHALLENGER) != version:
-        return model, ()
-    event = AliasChanged(model=model.name, alias=CHALLENGER, version=None, previous=version, reason=reason)
-    return model.pointing(CHALLENGER, None, call.now), (event,)
-
-
 def _commit(
-    call: Call,
-    model: RegisteredModel | None,
-    events: tuple[Event, ...],
-    delivery: Delivery,
-    store: RegistryStore,
-    log: Log,
+    call: Call, model: RegisteredModel, events: tuple[Event, ...], delivery: Delivery, store: RegistryStore, log: Log
 ) -> None:
-    if model is None or not events:
-        log.commit(call, (), delivery=delivery, table=TABLE)
-        return
     touched = model.model_copy(update={"updated": milliseconds(call)})
     happened = [store.happened(model, event) for event in events]
-    log.commit(call, happened, [store.put_model(touched)], delivery=delivery, table=TABLE)
+    writes = [store.put_model(touched)] if events else []
+    log.commit(call, happened, writes, delivery=delivery, table=TABLE)

@@ -15,6 +15,8 @@ from modelwright.log import Log, new_id
 from modelwright.plugins import Gates
 from modelwright.project import GatePolicy, load_current
 from modelwright.registry.entities import (
+    CHALLENGER,
+    CHAMPION,
     GUARDED,
     ModelVersion,
     RegisteredModel,
@@ -106,9 +108,20 @@ def decide(
         forced=reason if forced else "",
         reason=reason,
     )
-    return Decision(
-        model.pointing(alias, version.version, call.now).remembering(transition), (asked, changed), transition
-    )
+    pointed, dropped = model.pointing(alias, version.version, call.now), tuple[Event, ...]()
+    if alias == CHAMPION:
+        pointed, dropped = without_challenger(pointed, version.version, f"v{version.version} became champion", call)
+    return Decision(pointed.remembering(transition), (asked, changed, *dropped), transition)
+
+
+def without_challenger(
+    model: RegisteredModel, version: int, reason: str, call: Call
+) -> tuple[RegisteredModel, tuple[Event, ...]]:
+    """Return the model without the alias challenger, and that as an event, if this version held it."""
+    if model.aliases.get(CHALLENGER) != version:
+        return model, ()
+    event = AliasChanged(model=model.name, alias=CHALLENGER, version=None, previous=version, reason=reason)
+    return model.pointing(CHALLENGER, None, call.now), (event,)
 
 
 def request(call: Call, message: RequestTransition, *, tables: Tables, log: Log, gates: Gates) -> dict[str, Any]:

@@ -24,10 +24,11 @@ def millionths(dollars: float) -> int:
 
 
 def cooldown_left(standing: Standing, policy: RetrainingPolicy, now: datetime) -> timedelta:
-    """Return how long the newest training still bars another."""
-    if standing.trained is None:
+    """Return how long the newest training (or, before the first, the champion's making) still bars another."""
+    since = standing.trained or standing.champion_since
+    if since is None:
         return timedelta(0)
-    return max(timedelta(0), standing.trained + timedelta(days=policy.cooldown_days) - now)
+    return max(timedelta(0), since + timedelta(days=policy.cooldown_days) - now)
 
 
 def against(
