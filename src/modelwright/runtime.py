@@ -256,7 +256,7 @@ class Route:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """The path as a regular expression."""
-        expression = re.sub(r"<path:(\w+)>", r"(?P<\1>.+)", self.path)
+        expression = re.sub(r"<path:(\w+)>", r"(?P<\1>.+)", re.escape(self.path))
         expression = re.sub(r"(?<!\?P)<(\w+)>", r"(?P<\1>[^/]+)", expression)
         return re.compile(f"^{expression}/?$")
 

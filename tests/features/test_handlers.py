@@ -241,9 +241,12 @@ def test_uploads_and_pushes_at_the_same_time_lose_nothing() -> None:
                 continue
             return
 
+    def push(n: int) -> None:
+        stack.push("weather", rows[n::6], now)
+
     with ThreadPoolExecutor(8) as pool:
         work = [pool.submit(upload, n) for n in range(4)]
-        work += [pool.submit(stack.push, "weather", rows[n::6], now) for n in (4, 5)]
+        work += [pool.submit(push, n) for n in (4, 5)]
         for done in work:
             done.result()
     asked = [

@@ -32,5 +32,7 @@ class Desk:
 
     def happen(self, *models: str) -> list[LogItem]:
         """Let something happen to each of these models."""
-        happened = [Happened(stream_of("default", "MODEL", name), RegisteredModelCreated(model=name)) for name in models]
+        happened = [
+            Happened(stream_of("default", "MODEL", name), RegisteredModelCreated(model=name)) for name in models
+        ]
         return list(self.log.commit(self.call, happened))

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.http import handler_of, memory_wiring
 
 from governance.desk import Desk
 from modelwright.context import Call
@@ -26,7 +27,6 @@ from modelwright.governance.access import (
     revoke_token,
 )
 from modelwright.storage import Key
-from support.http import handler_of, memory_wiring
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -105,7 +105,9 @@ def test_denies_only_take_away_and_order_does_not_matter(
 
 def test_a_refusal_names_who_may_not_do_what() -> None:
     with pytest.raises(Forbidden, match=r"ann \(reader\) may not models:write on model/flights"):
-        require(Identity(actor="ann", workspace="default", grants=(Grant(role="reader"),)), "models:write", "model/flights")
+        require(
+            Identity(actor="ann", workspace="default", grants=(Grant(role="reader"),)), "models:write", "model/flights"
+        )
 
 
 # --- tokens ------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def wrong(token: str) -> dict[str, str]:
 def test_a_token_that_is_not_valid_lets_nobody_in(kind: str) -> None:
     desk = Desk()
     token = wrong(issued(desk))[kind]
-    with pytest.raises(Unauthenticated, match="^the token is not valid$"):
+    with pytest.raises(Unauthenticated, match=r"^the token is not valid$"):
         authenticate(token, tables=desk.tables)
 
 

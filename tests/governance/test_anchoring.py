@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from governance.desk import START, Desk
+from modelwright.adapters.memory import MemoryTables
 from modelwright.errors import ConditionFailed
 from modelwright.events import RootAnchored
-from modelwright.adapters.memory import MemoryTables
 from modelwright.governance.anchoring import NEWEST, anchor, known_heads, newest_root
 from modelwright.governance.verifier import verify
 from modelwright.log import stream_of

@@ -13,7 +13,7 @@ from modelwright.adapters.eventbridge import ENTRIES, EventBridgeBus
 from modelwright.events import AliasChanged, Delivery
 from modelwright.governance.publishing import GRACE, publish, sweep
 from modelwright.log import Happened, LogItem, stream_of
-from modelwright.storage import Key, Put, Anything
+from modelwright.storage import Anything, Key, Put
 
 
 class MemoryBus:
@@ -105,7 +105,9 @@ def test_what_the_sweep_cannot_publish_stays_for_the_next() -> None:
 
 @pytest.fixture
 def stub() -> Iterator[Stubber]:
-    client = boto3.client("events", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    client = boto3.client(
+        "events", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+    )
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from modelwright.adapters.memory import MemoryTables
 from modelwright.context import Call
-from modelwright.events import AliasChanged, GateResult, TrainingCompleted, Window, Evaluation, Estimate
+from modelwright.events import AliasChanged, Estimate, Evaluation, GateResult, TrainingCompleted, Window
 from modelwright.governance import verifier
 from modelwright.governance.verifier import Break, verify
 from modelwright.log import Happened, Log, stream_of
@@ -30,7 +30,7 @@ Items = list[dict[str, Any]]
 
 
 def changed(n: int) -> AliasChanged:
-    gate = GateResult(gate="floor", passed=True, text="größer als 0.6 – 🙂")
+    gate = GateResult(gate="floor", passed=True, text="größer als 0.6 — 🙂")
     return AliasChanged(model="a", alias="champion", version=n, previous=n - 1, results=(gate,))
 
 
@@ -81,7 +81,9 @@ def test_streams_may_come_in_any_order_and_mixed() -> None:
 
 @given(position=st.integers(0, len(EXPORT) - 1), flip=st.integers(1, 255))
 @settings(max_examples=400, deadline=None)
-def test_a_flipped_byte_is_found_wherever_it_is(tmp_path_factory: pytest.TempPathFactory, position: int, flip: int) -> None:
+def test_a_flipped_byte_is_found_wherever_it_is(
+    tmp_path_factory: pytest.TempPathFactory, position: int, flip: int
+) -> None:
     broken = bytearray(EXPORT)
     broken[position] ^= flip
     file = tmp_path_factory.getbasetemp() / "flipped.jsonl"

@@ -12,7 +12,7 @@ from modelwright.errors import AlreadyHandled, ConditionFailed, Conflict
 from modelwright.events import AliasChanged, Delivery, RegisteredModelCreated, RunEnded
 from modelwright.governance.verifier import verify
 from modelwright.log import GENESIS, SHARDS, Happened, Log, new_id, stream_of, time_of
-from modelwright.storage import Absent, Is, Item, Key, Put, Tables, TableName, Write, every
+from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, Write, every
 
 NOW = datetime(2013, 1, 1, tzinfo=UTC)
 FLIGHTS = stream_of("default", "MODEL", "flights")
@@ -38,7 +38,7 @@ def stored(tables: Tables, stream: str = FLIGHTS) -> list[Item]:
 
 def test_an_event_is_read_as_it_was_committed() -> None:
     log = Log(MemoryTables())
-    event = AliasChanged(model="flights", alias="champion", version=2, previous=None, reason="besser – größer 🙂")
+    event = AliasChanged(model="flights", alias="champion", version=2, previous=None, reason="besser — größer 🙂")
     (committed,) = log.commit(CALL, [Happened(FLIGHTS, event)])
     (read,) = log.read(FLIGHTS)
     assert read == committed

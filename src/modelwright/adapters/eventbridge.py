@@ -52,7 +52,7 @@ class EventBridgeBus:
             "EventBusName": self._bus,
             "Source": SOURCE,
             "DetailType": item.envelope.type,
-            "Detail": json.dumps(detail),
+            "Detail": json.dumps(detail, ensure_ascii=False),
         }
 
 

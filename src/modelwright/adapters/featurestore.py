@@ -16,11 +16,32 @@ from modelwright.features.frames import frame as fed
 from modelwright.project import Project
 from modelwright.retraining.training import Examples
 from modelwright.rollout.requests import Mode
-from modelwright.storage import Blobs, Tables
+from modelwright.storage import Blobs, Item, Key, TableName, Tables
 from modelwright.teamcode import loader
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class _ReadOnce:
+    """``Tables`` for one request: an item that was read in a batch is not read again."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._found: dict[tuple[Key, tuple[str, ...]], Item | None] = {}
+
+    def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
+        """See ``Tables``."""
+        wanted = tuple(attributes)
+        missing = [key for key in keys if (key, wanted) not in self._found]
+        if missing:
+            read = self._tables.batch_get(table, missing, attributes)
+            self._found.update({(key, wanted): read.get(key) for key in missing})
+        return {key: item for key in keys if (item := self._found[key, wanted]) is not None}
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass everything else on."""
+        return getattr(self._tables, name)
 
 
 class FeatureStore:
@@ -47,14 +68,29 @@ class FeatureStore:
         """See ``Features``."""
         project, tables, workspace = self._project, self._tables, self._workspace
         if mode == "online":
-            load = loader(project, blobs=self._blobs)
-            served = online.read(project, model, rows, as_of=now, tables=tables, workspace=workspace, load=load)
-            return fed(project, model, served)
+            return fed(project, model, self._online(model, rows, now))
         table = offline.request_table(project.model(model), rows)
         joined = offline.historical(
             project, model, table, blobs=self._blobs, tables=tables, workspace=workspace, cache=self._cache
         )
         return fed(project, model, joined)
+
+    def _online(self, model: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
+        """Serve each row as of the time that it is asked for, but of no time before now; items are read once."""
+        project, load = self._project, loader(self._project, blobs=self._blobs)
+        time_column = project.model(model).time_column
+        tables = _ReadOnce(self._tables)
+        asked: dict[datetime, list[int]] = {}
+        for n, row in enumerate(rows):
+            asked.setdefault(max(now, row[time_column]), []).append(n)
+        served: dict[int, dict[str, Any]] = {}
+        for as_of, numbers in asked.items():
+            chosen = [rows[n] for n in numbers]
+            answer = online.read(
+                project, model, chosen, as_of=as_of, tables=tables, workspace=self._workspace, load=load
+            )
+            served.update(zip(numbers, answer, strict=True))
+        return [served[n] for n in range(len(rows))]
 
     def examples(self, model: str, window: Window, *, as_of: datetime, request_id: str) -> Examples:
         """See ``TrainingSets``."""

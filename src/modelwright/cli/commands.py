@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from modelwright.cli import stacks, verification
-from modelwright.cli.apply import read_team
+from modelwright.client import full_name, whole_log
 from modelwright.errors import InvalidInput, LocalStackError
 from modelwright.governance import verifier
+from modelwright.local import stacks
+from modelwright.team import read_team
 
 app = typer.Typer(
     name="modelwright", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -122,14 +123,14 @@ def demo(
         from modelwright.demo.command import play
     except ModuleNotFoundError as error:
         raise LocalStackError(f'{error.name} is not installed: pip install "modelwright[demo]"') from error
-    if not play(workdir, weeks=12 if fast else weeks, report=report, port=port):
+    if not play(workdir, chosen=12 if fast else weeks, report=report, port=port):
         raise typer.Exit(1)
 
 
 @log.command("show")
 def show(stream: Annotated[str, typer.Argument(help="Such as MODEL#flights.")], endpoint: Endpoint = "") -> None:
     """Print a stream of the log, oldest first."""
-    for item in stacks.connect(endpoint).stream(verification.full_name(stream)):
+    for item in stacks.connect(endpoint).stream(full_name(stream)):
         envelope = json.loads(item["envelope"])
         data = json.dumps(envelope["data"], sort_keys=True)
         typer.echo(f"{envelope['sequence']:>6} {envelope['at']} {envelope['type']:<22} {envelope['actor']} {data}")
@@ -138,7 +139,7 @@ def show(stream: Annotated[str, typer.Argument(help="Such as MODEL#flights.")], 
 @log.command("export")
 def export(target: Annotated[Path, typer.Argument(help="A file of JSON Lines.")], endpoint: Endpoint = "") -> None:
     """Write the whole log and the last root, for `python -m modelwright.governance.verifier`."""
-    items, root = verification.whole_log(stacks.connect(endpoint))
+    items, root = whole_log(stacks.connect(endpoint))
     target.write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
     if root:
         target.with_suffix(".root.json").write_text(json.dumps(root), encoding="utf-8")
@@ -154,7 +155,7 @@ def verify(
     """Check the hash chains; exit status 1 and the first bad sequence number if one is broken."""
     if file is not None:
         raise typer.Exit(verifier.main([str(file), "--roots", *map(str, roots or [])]))
-    items, root = verification.whole_log(stacks.connect(endpoint))
+    items, root = whole_log(stacks.connect(endpoint))
     breaks, streams, count = verifier.verify(items, [root] if root else [])
     for broken in breaks:
         typer.echo(str(broken))

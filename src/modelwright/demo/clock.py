@@ -4,7 +4,7 @@ import os
 
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
 
-from modelwright.cli.client import AS_OF
+from modelwright.client import AS_OF
 
 AS_OF_VARIABLE = "MODELWRIGHT_AS_OF"
 

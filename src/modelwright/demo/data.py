@@ -43,6 +43,11 @@ class Week:
     start: pd.Timestamp
     end: pd.Timestamp
 
+    @property
+    def close(self) -> pd.Timestamp:
+        """The last second of the block, at which its files land."""
+        return self.end - pd.Timedelta(seconds=1)
+
 
 def weeks() -> tuple[Week, ...]:
     """Return all blocks: January in four weeks and three days (numbers -4 to 0), then every seven days."""

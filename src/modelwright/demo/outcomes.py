@@ -12,7 +12,7 @@ _POLL_S = 0.05
 
 
 class Outcomes:
-    """The outcome lines of a local stack from now on.
+    """The outcome lines of a local stack.
 
     Args:
         path: the stack's file of invocations.
@@ -20,7 +20,7 @@ class Outcomes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
+        self._offset = 0
         self._seen: set[str] = set()
         self.lines: list[dict[str, Any]] = []
 

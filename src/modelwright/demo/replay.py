@@ -20,15 +20,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from modelwright.cli import stacks
-from modelwright.cli.apply import Team
-from modelwright.cli.client import TOKEN, Api
+from modelwright.client import TOKEN, Api
 from modelwright.demo import scientist
 from modelwright.demo.data import HOUR, LEARNED, YEAR, Flights, Week, batches, broken, weeks
 from modelwright.demo.observer import Observer
 from modelwright.demo.outcomes import Outcomes
+from modelwright.local import stacks
 from modelwright.local.stack import Running
 from modelwright.log import LogItem
+from modelwright.team import Team
 
 MODEL = "flights"
 BATCH = 2_000
@@ -83,6 +83,7 @@ class Replay:
         observer: sees what happens.
         outcomes: sees what functions printed.
         progress: what was finished before.
+        flights: the year's data.
         keep: called after each finished step of ``progress``.
         tell: called with each thing worth a line.
     """
@@ -94,6 +95,7 @@ class Replay:
         observer: Observer,
         outcomes: Outcomes,
         progress: Progress,
+        flights: Flights,
         *,
         keep: Callable[[Progress], None],
         tell: Callable[[str], None],
@@ -105,7 +107,7 @@ class Replay:
         self._progress = progress
         self._keep = keep
         self._tell = tell
-        self._flights = Flights()
+        self._flights = flights
         self._s3 = running.client("s3")
         self._events = running.client("events")
         self._token = running.extra[TOKEN]
@@ -115,7 +117,7 @@ class Replay:
         if week.start == YEAR:
             stacks.apply(self._team, self._api(week.start))
         landed = self._land_features(week, self._flights.weather_known(week.start, week.end))
-        self._land("arrivals", self._flights.arrivals_known(week.start, week.end), week.end)
+        self._land("arrivals", self._flights.arrivals_known(week.start, week.end), week.close)
         self._observer.settle()
         if week.end == LEARNED:
             self._first_model()
@@ -149,9 +151,9 @@ class Replay:
             arrivals = self._flights.last_arrivals(week.start, week.end)
         else:
             arrivals = self._flights.arrivals_known(week.start, week.end)
-        self._land("arrivals", arrivals, week.end)
-        self._due("rollout", week.end)
-        self._due("retrain", week.end)
+        self._land("arrivals", arrivals, week.close)
+        self._due("rollout", week.close)
+        self._due("retrain", week.close)
         self._observer.settle()
         if not self._progress.planted and week.number >= PLANTED_FROM and not self._rollout_is_on():
             self._plant(week)
@@ -171,8 +173,8 @@ class Replay:
 
     def _land_features(self, week: Week, weather: pd.DataFrame) -> int:
         departures = self._flights.departures_known(week.start, week.end)
-        self._land("departures", departures, week.end)
-        self._land("weather", weather, week.end)
+        self._land("departures", departures, week.close)
+        self._land("weather", weather, week.close)
         self._observer.settle()
         return len(departures)
 
@@ -208,7 +210,7 @@ class Replay:
         asked = self._flights.scheduled(lived_until, week.end)
         done = 0
         for batch in batches(asked, BATCH):
-            done += len(self._ask(batch, week.end, mode="point_in_time"))
+            done += len(self._ask(batch, week.close, mode="point_in_time"))
         if lived_until > week.start:
             done += self._compare(week)
         return done
@@ -234,7 +236,7 @@ class Replay:
     def _compare(self, week: Week) -> int:
         """Ask again for the lived day, now from the offline store: both ways must agree to the bit."""
         asked = self._flights.scheduled(week.start, week.start + _DAY)
-        again = self._ask(asked, week.end, mode="point_in_time", return_features=True, dry_run=True)
+        again = self._ask(asked, week.close, mode="point_in_time", return_features=True, dry_run=True)
         for answer in again:
             self._progress.compared += 1
             fault = _difference(self._lived.get(answer["id"]), answer)
@@ -259,7 +261,7 @@ class Replay:
 
     def _plant(self, week: Week) -> None:
         """Push a challenger that was trained on shuffled labels past the gates, by force."""
-        api = self._api(week.end)
+        api = self._api(week.close)
         start = (week.end - 28 * _DAY).to_pydatetime()
         examples = scientist.training_set(api, MODEL, start, week.end.to_pydatetime())
         version = scientist.log_model(

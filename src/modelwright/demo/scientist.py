@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 import requests
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from modelwright.cli.client import Api
+from modelwright.client import Api
 from modelwright.demo.clock import AS_OF_VARIABLE
 from modelwright.demo.project import trainer
+from modelwright.flavors import single_thread
 from modelwright.project import Model
 
 HOLDOUT = pd.Timedelta(days=7)
@@ -70,7 +71,7 @@ def log_model(
     if shuffled:
         np.random.default_rng(_SEED).shuffle(labels)
     inputs = list(model.inputs)
-    with _client(api, token):
+    with _client(api, token), single_thread()():
         mlflow.set_experiment(experiment)
         with mlflow.start_run(run_name="shuffled labels" if shuffled else "January"):
             early = trainer.train(frame.loc[~held_out, inputs], labels[~held_out], model.parameters)
@@ -119,6 +120,7 @@ def _client(api: Api, token: str) -> Iterator[None]:
         "MLFLOW_TRACKING_TOKEN": token,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         AS_OF_VARIABLE: api.as_of.isoformat() if api.as_of else "",
     }
     before = {name: os.environ.get(name) for name in told}

@@ -1,6 +1,6 @@
 """The strip of what happened: who answered, canaries with their shares, and a lane of marks for each kind of event."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -76,8 +76,9 @@ def _lanes(report: Report) -> list[tuple[str, str, list[_Mark]]]:
 
 
 def _trained_label(retraining: Retraining) -> str:
-    name = f"v{retraining['version']}" if retraining["version"] else ""
-    return f"{name} {retraining['outcome']}".strip() if retraining["outcome"] in _FRUITLESS else name
+    if retraining["outcome"] in _FRUITLESS:
+        return retraining["outcome"]
+    return f"v{retraining['version']}" if retraining["version"] else ""
 
 
 def _champions(weeks: Sequence[WeekRow], canvas: Canvas, y: float) -> str:
@@ -120,19 +121,27 @@ def _canary(rollout: Rollout, canvas: Canvas, y: float) -> str:
     return "".join(parts) + "</g>"
 
 
-def _marks(marks: Iterable[_Mark], shape: str, canvas: Canvas, y: float) -> str:
-    drawn, last = [], -100.0
-    for mark in marks:
-        x, middle, hollow = canvas.x(mark.at), y + 13, " hollow" if mark.hollow else ""
-        drawn.append(f"<g><title>{mark.at[:10]}: {escape(mark.told)}</title>{_SHAPES[shape](x, middle, hollow)}")
-        if mark.label and x - last > 8 * len(mark.label) + 10:
-            side = "end" if x > canvas.edge - 70 else ""
-            drawn.append(text(x - 10 if side else x + 9, middle + 4, mark.label, f"tiny {side}"))
-            last = x
+def _marks(marks: Sequence[_Mark], shape: str, canvas: Canvas, y: float) -> str:
+    places, middle, taken = [canvas.x(mark.at) for mark in marks], y + 13, 0.0
+    drawn = []
+    for mark, x, following in zip(marks, places, [*places, canvas.width + _MARK][1:], strict=True):
+        kind, width = " hollow" if mark.hollow else "", _LETTER * len(mark.label)
+        drawn.append(f"<g><title>{mark.at[:10]}: {escape(mark.told)}</title>{_SHAPES[shape](x, middle, kind)}")
+        if x + _MARK + width < min(following - _MARK, canvas.width):
+            drawn.append(text(x + _MARK, middle + 4, mark.label, "tiny"))
+            taken = x + _MARK + width
+        elif x - _MARK - width > taken:
+            drawn.append(text(x - _MARK, middle + 4, mark.label, "tiny end"))
+            taken = x + _MARK
+        else:
+            taken = x + _MARK
         drawn.append("</g>")
     return "".join(drawn)
 
 
+_MARK = 9
+"""From a mark's middle to its label."""
+_LETTER = 6.2
 _FRUITLESS = ("refused", "failed")
 _SHAPES: dict[str, Callable[[float, float, str], str]] = {
     "triangle": lambda x, y, kind: (

@@ -15,7 +15,7 @@ from modelwright.context import Call
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound
 from modelwright.features import online
 from modelwright.features.layout import PENDING, arrival, micros, pushed_path, source_key
-from modelwright.features.rows import checked, columnar, packed, placed
+from modelwright.features.rows import Row, checked, columnar, packed, placed
 from modelwright.project import Project, Source, View
 from modelwright.storage import Absent, Blobs, Item, Put, Tables
 
@@ -122,10 +122,15 @@ def take(
         blobs.put("lake", pushed_path(call.workspace, name, digest), body)
     ledger = known or _record(call, name, digest, len(rows), identity, tables)
     written = 0
-    if to != "offline":
-        came = ledger["arrival"]
-        placed_rows = [placed(source, row, now_us=ledger["at"], arrival=came) for row in rows]
-        written = online.push(project, name, placed_rows, now=call.now, tables=tables, workspace=call.workspace)
+    if to != "offline" and not (known and _folded(call.workspace, name, digest, tables)):
+        at, came = ledger["at"], ledger["arrival"]
+        newest: dict[int, Row] = {}
+        for row in (placed(source, values, now_us=at, arrival=came) for values in rows):
+            if row.key not in newest or row.available >= newest[row.key].available:
+                newest[row.key] = row
+        written = online.push(
+            project, name, list(newest.values()), now=call.now, tables=tables, workspace=call.workspace
+        )
     return Pushed(source=name, digest=digest, rows=len(rows), online_items=written, repeated=known is not None)
 
 
@@ -144,6 +149,11 @@ def _of_source(source: Source, view: View, given: dict[str, Any], now: datetime)
     if source.available_at and not any(frame.get(source.available_at) or ()):
         frame[source.available_at] = [now] * size
     return frame
+
+
+def _folded(workspace: str, name: str, digest: str, tables: Tables) -> bool:
+    """Say whether ``materialize`` has taken a push over: its rows may have been replaced since, elsewhere."""
+    return tables.get("features", source_key(workspace, name, f"{PENDING}{digest}")) is None
 
 
 def _record(call: Call, name: str, digest: str, rows: int, identity: str, tables: Tables) -> Item:

@@ -28,6 +28,7 @@ from modelwright.events import (
     PerformanceDegraded,
     PerformanceMeasured,
     UploadAccepted,
+    Window,
 )
 from modelwright.log import Happened, Log, stream_of
 from modelwright.monitoring import store
@@ -122,7 +123,7 @@ def _measure_model(
     champion = store.champion_of(tables, workspace, name)
     since = champion.since if champion else _EVER
     earlier = store.labelled_files(tables, workspace, name, min(since, event.window.start))
-    overlapping = [f for f in earlier if f.window.start < event.window.end and event.window.start < f.window.end]
+    overlapping = [file for file in earlier if _meets(file.window, event.window)]
     joined = _join(labels, _predictions(blobs, workspace, name, labels))
     joined = _not_counted(joined, [blobs.get("lake", file.key).body for file in overlapping])
     scored = _Scored.of(joined, champion.version if champion else None)
@@ -137,6 +138,7 @@ def _measure_model(
         comparisons=scored.comparisons(),
         canary_comparisons=scored.canary_comparisons(),
         labelled_key=key,
+        quarantined=_quarantined(project, model, event, workspace, tables),
     )
     events: list[Event] = [measured]
     writes: list[Write] = [store.put_measured(workspace, event.digest, store.Measured(at=call.now, measured=measured))]
@@ -144,13 +146,14 @@ def _measure_model(
         return events, writes
     blobs.put("lake", key, parquet_bytes(joined))
     rows = {str(p.version): p.rows for p in measured.performances}
-    newest = store.LabelledFile(window=event.window, key=key, rows=rows)
+    newest = store.LabelledFile(window=event.window, key=key, rows=rows, spoiled=bool(measured.quarantined))
     writes.append(store.put_labelled(workspace, name, event.digest, newest))
     writes.append(store.put_labels_joined(workspace, name, before))
     version = champion.version if champion else (scored.champions or (None,))[0]
     if version is None:
         return events, writes
-    files = sorted([*(f for f in earlier if f.window.end > since), newest], key=lambda file: file.window.end)
+    whole = [file for file in (*earlier, newest) if file.window.end > since and not file.spoiled]
+    files = sorted(whole, key=lambda file: file.window.end)
     found = _look(version, files, newest, joined, model, blobs)
     if found is not None:
         events.append(
@@ -165,6 +168,23 @@ def _measure_model(
             )
         )
     return events, writes
+
+
+def _quarantined(
+    project: Project, model: Model, event: UploadAccepted, workspace: str, tables: Tables
+) -> tuple[str, ...]:
+    """Return the sources that feed a model and of which files over the labels' window are held back."""
+    feeding = {project.views[view].source for view in model.views}
+    held = (
+        one
+        for one in store.open_quarantines(tables, workspace)
+        if one.source in feeding and one.scope == "file" and _meets(one.window, event.window)
+    )
+    return tuple(sorted({one.source for one in held}))
+
+
+def _meets(window: Window | None, other: Window) -> bool:
+    return window is None or (window.start < other.end and other.start < window.end)
 
 
 def _look(

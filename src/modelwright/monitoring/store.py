@@ -100,11 +100,13 @@ class LabelledFile(_Document):
 
     Attributes:
         rows: labelled rows per version (as text, because JSON has no other keys).
+        spoiled: whether what was predicted lacked data in quarantine, so that it says nothing about the model.
     """
 
     window: Window
     key: str
     rows: dict[str, int]
+    spoiled: bool = False
 
 
 class Measured(_Document):

@@ -37,7 +37,8 @@ class Features(Protocol):
         Args:
             model: its name in the project.
             rows: request rows, timestamps as UTC datetimes.
-            mode: ``online``: as of ``now``; ``point_in_time``: each row as of its own time column.
+            mode: ``online``: from what is known ``now``, each row as of its time column but of no time
+                before ``now``; ``point_in_time``: each row as of its own time column.
             now: domain time.
         """
         ...

@@ -1,0 +1,1 @@
+"""The demo project: what a team keeps in its own repository."""

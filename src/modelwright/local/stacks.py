@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.adapters.dynamodb import DynamoTables
-from modelwright.cli.apply import Team
-from modelwright.cli.client import ENDPOINT, TOKEN, Api
+from modelwright.client import ENDPOINT, TOKEN, Api
 from modelwright.errors import InvalidInput, LocalStackError
 from modelwright.governance.access import bootstrap_token
 from modelwright.local.stack import Running, Stack
+from modelwright.team import Team
 
 
 def stack(workdir: Path) -> Stack:

@@ -88,6 +88,18 @@ class Api:
                 return
 
 
+def full_name(stream: str, workspace: str = "default") -> str:
+    """Return a stream's full name; ``MODEL#flights`` means that of the default workspace."""
+    return stream if stream.startswith("WS#") else f"WS#{workspace}#{stream}"
+
+
+def whole_log(api: Api) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Return every item of every stream, and the workspace's part of the last root."""
+    known = api.get("/v1/log")
+    items = [item for stream in known["streams"] for item in api.stream(stream)]
+    return items, known["root"]
+
+
 def _message(answer: requests.Response) -> str:
     try:
         body = answer.json()

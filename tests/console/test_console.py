@@ -1,0 +1,239 @@
+"""The console: pages that escape, sign-in by cookie, and a log that shows one workspace alone."""
+
+import json
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from support.http import Caller, handler_of, memory_wiring, payload
+
+from modelwright.adapters.memory import MemoryBlobs, MemoryTables
+from modelwright.console import pages
+from modelwright.context import Call
+from modelwright.events import Finding, QualityFailed, RegisteredModelCreated, Route, RoutesChanged
+from modelwright.governance import verifier
+from modelwright.governance.access import COOKIE, authenticate, bootstrap_token
+from modelwright.governance.anchoring import anchor
+from modelwright.insights.incidents import OPENS
+from modelwright.log import Happened, Log, stream_of
+from modelwright.project import Column, Label, Model, Project, Source, current_key
+from modelwright.runtime import Function
+from modelwright.storage import Anything, Put
+
+NOW = datetime.now(UTC)
+EVIL = "<script>alert('x')</script>\"&"
+FLIGHTS = stream_of("default", "MODEL", "flights")
+
+
+@pytest.fixture
+def tables() -> MemoryTables:
+    return MemoryTables()
+
+
+@pytest.fixture
+def console(tables: MemoryTables) -> Function:
+    return handler_of("console", memory_wiring(tables=tables))
+
+
+def happen(tables: MemoryTables, *models: str, workspace: str = "default") -> None:
+    call = Call(workspace, "ann", NOW, "c")
+    for name in models:
+        event = RegisteredModelCreated(model=name)
+        Log(tables).commit(call, [Happened(stream_of(workspace, "MODEL", name), event)])
+
+
+def apply(tables: MemoryTables, workspace: str = "default") -> None:
+    column = Column(type="string")
+    project = Project(
+        name="demo",
+        sources={"labels": Source(prefix="labels/", columns={"id": column, "t": column}, key=("id",), event_time="t")},
+        models={
+            "flights": Model(
+                id_column="id", time_column="t", request={"id": "string"}, views=(), inputs=("id",), trainer="a:b",
+                label=Label(source="labels", column="id", above=0),
+            )
+        },
+    )  # fmt: skip
+    item = {**current_key(workspace)._asdict(), "project": project.model_dump_json()}
+    tables.write([Put("governance", item, Anything())])
+
+
+# --- signing in --------------------------------------------------------------------------
+
+
+def sign_in(console: Function, body: str) -> dict[str, Any]:
+    event = payload("POST", "/login", body.encode(), signed_in=False)
+    answer: dict[str, Any] = console(event)
+    return answer
+
+
+def test_a_token_becomes_a_cookie_that_scripts_cannot_read(tables: MemoryTables, console: Function) -> None:
+    token = bootstrap_token("default", tables=tables, now=NOW)
+    answer = sign_in(console, urlencode({"token": token}))
+    assert (answer["statusCode"], answer["headers"]["location"]) == (303, "/")
+    cookie = answer["headers"]["set-cookie"]
+    name, _, value = cookie.split(";")[0].partition("=")
+    assert name == COOKIE
+    assert authenticate(value, tables=tables).actor == "administrator"
+    assert {"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+
+
+def test_the_cookie_lets_the_browser_in(tables: MemoryTables, console: Function) -> None:
+    token = bootstrap_token("default", tables=tables, now=NOW)
+    cookie = sign_in(console, urlencode({"token": token}))["headers"]["set-cookie"].split(";")[0]
+    authorize = handler_of("authorize", memory_wiring(tables=tables))
+    assert authorize({"version": "2.0", "cookies": ["other=1", cookie]})["isAuthorized"] is True
+
+
+@pytest.mark.parametrize("body", ["", "token=", "token=mw.default.x.y", "other=1", "\xff\xfe", "token=" + quote(EVIL)])
+def test_a_wrong_token_gets_the_form_again_and_no_cookie(console: Function, body: str) -> None:
+    answer = sign_in(console, body)
+    assert answer["statusCode"] == 401
+    assert "set-cookie" not in answer["headers"]
+    assert "the token is not valid" in answer["body"]
+    assert "<script" not in answer["body"]
+
+
+def test_what_is_open_needs_nobody(console: Function) -> None:
+    for path in ("/health", "/version", "/login"):
+        assert console(payload("GET", path, signed_in=False))["statusCode"] == 200
+    for path in ("/", "/v1/status", "/v1/log", "/v1/incidents", "/v1/log/" + quote(FLIGHTS)):
+        assert console(payload("GET", path, signed_in=False))["statusCode"] == 401
+
+
+# --- pages -------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """The tags of a page and where it would ask anyone."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.asks: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.asks += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+
+
+def incident(tables: MemoryTables) -> None:
+    event = QualityFailed(
+        source="weather", upload_key=EVIL, upload_version="1", quarantine_id="q", quarantine_key="k", rows=1,
+        findings=(Finding(check="c", severity="block", text=EVIL),),
+    )  # fmt: skip
+    assert type(event) in OPENS
+    detail = {
+        "id": "e", "type": "QualityFailed", "schema_version": 1, "workspace": "default", "stream": "s", "sequence": 1,
+        "at": NOW.isoformat(), "actor": "a", "correlation_id": "c", "data": event.model_dump(mode="json"),
+    }  # fmt: skip
+    notify = handler_of("notify", memory_wiring(tables=tables))
+    notify({"detail-type": "QualityFailed", "source": "modelwright", "detail": detail})
+
+
+def test_a_page_escapes_whatever_it_shows(tables: MemoryTables, console: Function) -> None:
+    apply(tables)
+    incident(tables)
+    happen(tables, EVIL)
+    status, page = Caller(console)("GET", "/")
+    assert status == 200
+    assert EVIL not in page
+    assert "alert(&#x27;x&#x27;)" in page
+    assert "script" not in Page(page).tags
+
+
+def test_a_page_asks_nobody_else_and_says_so(tables: MemoryTables, console: Function) -> None:
+    apply(tables)
+    for path in ("/", "/login"):
+        answer = console(payload("GET", path))
+        policy = answer["headers"]["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert answer["headers"]["content-type"].startswith("text/html")
+        assert not {"script", "img", "link", "iframe"} & set(Page(answer["body"]).tags)
+        assert all(ask == "/login" for ask in Page(answer["body"]).asks)
+
+
+def test_a_fault_on_the_form_is_escaped() -> None:
+    assert EVIL not in pages.login(EVIL)
+
+
+def test_the_page_shows_the_project_its_traffic_and_what_happened(tables: MemoryTables, console: Function) -> None:
+    assert "No project applied yet" in Caller(console)("GET", "/")[1]
+    apply(tables)
+    route = Route(version=3, role="champion", percent=100)
+    event = RoutesChanged(model="flights", routes=(route,), reason="first")
+    call = Call("default", "ann", NOW, "c")
+    Log(tables).commit(call, [Happened(stream_of("default", "ROLLOUT", "flights"), event)])
+    page = Caller(console)("GET", "/")[1]
+    for text in ("demo in workspace default", "<td>champion</td>", "<td>100 %</td>", "RoutesChanged"):
+        assert text in page
+
+
+# --- the read API ------------------------------------------------------------------------
+
+
+def test_the_status_is_of_the_callers_workspace(tables: MemoryTables, console: Function) -> None:
+    apply(tables)
+    incident(tables)
+    happen(tables, "mine")
+    happen(tables, "theirs", workspace="other")
+    mine = Caller(console).ok("GET", "/v1/status")
+    assert mine["models"] == {"flights": {"routes": []}}
+    assert [one["subject"] for one in mine["incidents"]] == ["quarantine/weather"]
+    assert {event["stream"].split("#")[1] for event in mine["events"]} == {"default"}
+    theirs = Caller(console, workspace="other").ok("GET", "/v1/status")
+    assert (theirs["project"], theirs["incidents"]) == (None, [])
+
+
+def test_the_newest_events_come_first(tables: MemoryTables, console: Function) -> None:
+    apply(tables)
+    happen(tables, "a", "b", "c")
+    events = Caller(console).ok("GET", "/v1/status")["events"]
+    assert [event["data"]["model"] for event in events] == ["c", "b", "a"]
+
+
+def test_streams_are_listed_with_their_heads_and_the_last_root(tables: MemoryTables, console: Function) -> None:
+    happen(tables, "flights", "flights")
+    happen(tables, "theirs", workspace="other")
+    call = Call("default", "platform", NOW, "c")
+    anchor(call, wall=NOW, tables=tables, blobs=MemoryBlobs(), log=Log(tables))
+    happen(tables, "flights")
+    said = Caller(console).ok("GET", "/v1/log")
+    assert said["streams"][FLIGHTS] == 3
+    assert said["root"]["heads"][FLIGHTS][0] == 2
+    assert not any(name.startswith("WS#other#") for name in [*said["streams"], *said["root"]["heads"]])
+
+
+def test_a_stream_comes_as_it_is_stored_page_by_page(tables: MemoryTables, console: Function) -> None:
+    happen(tables, *["flights"] * 3)
+    said = Caller(console).ok("GET", f"/v1/log/{quote(FLIGHTS, safe='')}")
+    assert said["next"] == ""
+    assert verifier.verify(said["items"]) == ([], 1, 3)
+    assert json.loads(said["items"][0]["envelope"])["type"] == "RegisteredModelCreated"
+
+
+@pytest.mark.parametrize(
+    "stream", ["WS#other#MODEL#theirs", "WS#default#MODEL#nobody", "WS#default", "HOUR#2026-01-01T00#0", "x" * 3000]
+)
+def test_a_stream_of_others_is_not_found_as_one_that_is_not_there(
+    tables: MemoryTables, console: Function, stream: str
+) -> None:
+    happen(tables, "theirs", workspace="other")
+    status, said = Caller(console)("GET", f"/v1/log/{quote(stream, safe='')}")
+    assert (status, said["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert said["message"] == f"there is no stream {stream}"
+
+
+def test_a_page_token_of_nobodys_is_refused(tables: MemoryTables, console: Function) -> None:
+    happen(tables, "flights")
+    assert Caller(console)("GET", f"/v1/log/{quote(FLIGHTS, safe='')}?cursor=x")[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/status", "/v1/log", f"/v1/log/{quote(FLIGHTS, safe='')}", "/v1/incidents"])
+def test_who_was_granted_nothing_sees_nothing(tables: MemoryTables, console: Function, path: str) -> None:
+    apply(tables)
+    happen(tables, "flights")
+    assert Caller(console, grants=())("GET", path)[0] == 403
