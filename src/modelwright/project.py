@@ -70,7 +70,12 @@ class Source(Declared):
     labels: bool = False
     reference_days: int = Field(default=56, ge=1)
     checks: tuple[str, ...] = (
-        "missing_rate", "unit_change", "constant_column", "volume", "range", "unknown_categories",
+        "missing_rate",
+        "unit_change",
+        "constant_column",
+        "volume",
+        "range",
+        "unknown_categories",
     )
     detectors: tuple[str, ...] = ("ks", "chi_square", "missing", "unseen")
 

@@ -83,8 +83,8 @@ SAMPLES: tuple[tuple[Event, str, str, str], ...] = (
         "model/flights/training", "critical", "training t failed: out of memory",
     ),
     (
-        TrainingDeclined(model="flights", trigger="performance", reasons=("data in quarantine", "budget spent")),
-        "model/flights/declined", "info", "performance asked to train flights: declined: data in quarantine; budget spent",
+        TrainingDeclined(model="flights", trigger="performance", reasons=("quarantine", "budget")),
+        "model/flights/declined", "info", "performance asked to train flights: declined: quarantine; budget",
     ),
     (
         TransitionRefused(

@@ -57,7 +57,7 @@ class Sets:
         self.labels = ((rng.random(rows) < chance) & (positives > 0)).to_numpy().astype(np.int8)
         self.asked: list[Any] = []
 
-    def examples(self, model: str, window: Window, *, as_of: Any, request_id: str) -> Examples:
+    def examples(self, model: str, window: Window, *, as_of: Any, labels_until: Any, request_id: str) -> Examples:
         self.asked.append((model, window, as_of, request_id))
         if not len(self.frame):
             raise InvalidInput(f"model {model} has no labelled rows")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelwright.errors import InvalidInput
+from modelwright.errors import InvalidInput, Unavailable
 from modelwright.events import Window
 from modelwright.features import datasets, offline, online
 from modelwright.features.frames import frame as fed
+from modelwright.features.history import History
+from modelwright.features.layout import micros
 from modelwright.project import Project
 from modelwright.retraining.training import Examples
 from modelwright.rollout.requests import Mode
@@ -92,9 +94,12 @@ class FeatureStore:
             served.update(zip(numbers, answer, strict=True))
         return [served[n] for n in range(len(rows))]
 
-    def examples(self, model: str, window: Window, *, as_of: datetime, request_id: str) -> Examples:
+    def examples(
+        self, model: str, window: Window, *, as_of: datetime, labels_until: datetime | None, request_id: str
+    ) -> Examples:
         """See ``TrainingSets``."""
         project, declared = self._project, self._project.model(model)
+        self._require_labels(declared.label.source, labels_until)
         end = min(window.end, as_of)
         options: dict[str, Any] = {"blobs": self._blobs, "tables": self._tables, "workspace": self._workspace}
         rows = datasets.training_rows(project, model, window.start, end, cache=self._cache, **options)
@@ -104,3 +109,10 @@ class FeatureStore:
         times = rows[declared.time_column].to_numpy().astype("datetime64[us]")
         labels = np.asarray(rows[datasets.LABEL].to_numpy(), dtype=np.int8)
         return Examples(fed(project, model, rows), labels, times, digest, key)
+
+    def _require_labels(self, source: str, until: datetime | None) -> None:
+        """Raise ``Unavailable`` while the labels that the monitor has seen are still on their way into the store."""
+        history = History(blobs=self._blobs, tables=self._tables, workspace=self._workspace, cache=self._cache)
+        newest = max((partition.event_high for partition in history.manifest(source).partitions), default=0)
+        if until is not None and newest < micros(until) - 1:
+            raise Unavailable(f"the labels of {source} up to {until.isoformat()} are not in the feature store yet")

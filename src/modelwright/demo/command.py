@@ -144,7 +144,8 @@ class _Session:
         """Return every logged prediction of some weeks, with its label."""
         asked = pd.concat([self._asked(week) for week in chosen], ignore_index=True)
         logged = pd.concat([self._logged(week) for week in chosen], ignore_index=True)
-        return logged.merge(asked, on="flight_id", how="left", validate="many_to_one")
+        table: pd.DataFrame = logged.merge(asked, on="flight_id", how="left", validate="many_to_one")
+        return table
 
     def _asked(self, week: Week) -> pd.DataFrame:
         table = self.flights.flights
@@ -163,7 +164,8 @@ class _Session:
                     body = s3.get_object(Bucket=bucket, Key=row["Key"])["Body"].read()
                     tables.append(pq.read_table(io.BytesIO(body)).to_pandas())
         logged = pd.concat(tables, ignore_index=True)
-        return logged.rename(columns={"prediction_id": "flight_id", "role": "route"})
+        renamed: pd.DataFrame = logged.rename(columns={"prediction_id": "flight_id", "role": "route"})
+        return renamed
 
     def report(self) -> None:
         """Count everything up and write report and page."""

@@ -115,15 +115,19 @@ class Observer:
             time.sleep(_POLL_S)
 
     def look(self) -> None:
-        """Read what is new in the log, and which deliveries were handled since."""
+        """Read which deliveries were handled, then what is new in the log.
+
+        In this order: a mark is written in one transaction with the events that its handling caused, so
+        whoever sees the mark first cannot miss the events.
+        """
+        for function in {function for function, _ in self._missing()}:
+            self._read_marks(function)
         for item in self._new():
             self._newest = max(self._newest, time_of(item.envelope.id))
             if item.envelope.id not in self._items:
                 self._items[item.envelope.id] = item
                 for function in self._consumers.get(item.envelope.type, ()):
                     self._due.add((function, item.envelope.id))
-        for function in {function for function, _ in self._due - self._handled}:
-            self._read_marks(function)
 
     def _new(self) -> Iterator[LogItem]:
         since = self._newest - _OVERLAP
@@ -134,7 +138,7 @@ class Observer:
             hour += timedelta(hours=1)
 
     def _read_marks(self, function: str) -> None:
-        first = min(identity for name, identity in self._due - self._handled if name == function)
+        first = min(identity for name, identity in self._missing() if name == function)
         partition = f"WS#{self._workspace}#HANDLED#{function}"
         marks = every(self._tables, MARKS[function], partition, start=first)
         self._handled.update((function, mark["sk"]) for mark in marks)

@@ -125,7 +125,8 @@ def _client(api: Api, token: str) -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    for name in ("mlflow", "mlflow.tracking._model_registry.fluent"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(api.endpoint)
     try:
         yield

@@ -66,17 +66,21 @@ class Examples:
 class TrainingSets(Protocol):
     """The feature store, as training needs it."""
 
-    def examples(self, model: str, window: Window, *, as_of: datetime, request_id: str) -> Examples:
+    def examples(
+        self, model: str, window: Window, *, as_of: datetime, labels_until: datetime | None, request_id: str
+    ) -> Examples:
         """Return and save the examples whose time lies in a window and whose label was known by ``as_of``.
 
         Args:
             model: its name in the project.
             window: of the model's time column.
             as_of: labels that became known later are not seen.
+            labels_until: end of the newest label window that came; the store must have it.
             request_id: names the wish, so that the same wish saves the same set.
 
         Raises:
             InvalidInput: there are none, or the data does not fit the declarations.
+            Unavailable: the newest labels are not in the store yet; the invocation should be repeated.
         """
         ...
 
@@ -176,7 +180,11 @@ def evaluate(held: Examples, challenger: ArrayLike, champion: ArrayLike | None) 
 def _trained(workspace: str, training: Training, shop: Workshop) -> _Trained:
     model = shop.project.model(training.model)
     examples = shop.sets.examples(
-        training.model, training.window, as_of=training.requested, request_id=training.training_id
+        training.model,
+        training.window,
+        as_of=training.requested,
+        labels_until=training.labels_until,
+        request_id=training.training_id,
     )
     seen, held = _split(examples, model.retraining.holdout_days)
     function = shop.load(model.trainer)

@@ -1,0 +1,202 @@
+"""Every trigger of the template has a payload in ``events/``, and its function accepts that payload."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from support.http import handler_of, memory_wiring
+
+from modelwright.errors import NotFound
+from modelwright.governance.access import Grant
+from modelwright.governance.access import _item as token_item
+from modelwright.project import current_key
+from modelwright.runtime import Function, Wiring
+from modelwright.storage import Anything, Put
+from modelwright.team import read_team
+from template.checks import SOURCE
+from template.stack import ROOT, Stack, handlers, the_template
+
+EVENTS = ROOT / "events"
+SAMPLES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(EVENTS.glob("*.json"))}
+STACK = Stack.of(the_template())
+HANDLERS = {STACK.names[identity]: function for identity, function in handlers(STACK).items()}
+WITHOUT_RULE = {"authorize": ("request",), "train": ("invocation",)}
+"""Functions that are invoked by the API's authorizer and by ``retrain``."""
+
+
+def function_of(name: str, sample: dict[str, Any]) -> str:
+    """Return the function that a sample is for: by its path, or by the name of its file."""
+    if name.startswith("http-"):
+        method, path = sample["requestContext"]["http"]["method"], sample["rawPath"]
+        takers = [
+            n for n, f in HANDLERS.items() for r in f.routes if r.method in (method, "ANY") and r.pattern.match(path)
+        ]
+        return takers[0] if takers else "nobody"
+    return name.split("-", maxsplit=1)[0]
+
+
+def triggers() -> set[tuple[str, str]]:
+    """Return (function, kind of payload) of all triggers."""
+    found = {(name, kind) for name, kinds in WITHOUT_RULE.items() for kind in kinds}
+    for identity, name in STACK.names.items():
+        for rule in STACK.triggers(identity, "EventBridgeRule").values():
+            found |= {(name, kind) for kind in rule["Pattern"]["detail-type"]}
+        found |= {(name, "stream") for _ in STACK.triggers(identity, "DynamoDB")}
+        found |= {(name, "HTTP") for _ in STACK.triggers(identity, "HttpApi")}
+    return found
+
+
+def kind_of(name: str, sample: dict[str, Any]) -> str:
+    if name.startswith("http-"):
+        return "HTTP"
+    return str(sample.get("detail-type") or name.split("-", 1)[1])
+
+
+HAVE = {(function_of(name, sample), kind_of(name, sample)) for name, sample in SAMPLES.items()}
+
+
+@pytest.mark.parametrize(("function", "kind"), sorted(triggers()))
+def test_a_trigger_has_a_sample(function: str, kind: str) -> None:
+    assert (function, kind) in HAVE, f"events/ has no payload for {function} and {kind}"
+
+
+def test_no_sample_is_for_nobody() -> None:
+    assert HAVE - triggers() == set()
+
+
+@pytest.fixture(scope="module")
+def project() -> str:
+    return read_team(ROOT / "src" / "modelwright" / "demo" / "project").project.model_dump_json()
+
+
+@pytest.fixture
+def wiring(project: str, monkeypatch: pytest.MonkeyPatch) -> Wiring:
+    """A stack with the demo's project applied, whose clients of AWS answer what they would."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    wiring = memory_wiring()
+    wiring.tables.write([Put("governance", {**current_key("default")._asdict(), "project": project}, Anything())])
+    return wiring
+
+
+def accepted(function: Function, sample: dict[str, Any]) -> Any:
+    return function(sample)
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLES if not n.startswith(("http-", "publish", "train-", "authorize"))])
+def test_an_event_is_accepted(name: str, wiring: Wiring) -> None:
+    function = handler_of(function_of(name, SAMPLES[name]), wiring)
+    try:
+        outcome = function(SAMPLES[name])["outcome"]
+    except NotFound as missing:  # of data that the sample is about and nobody put there: Lambda tries again
+        assert "does not exist" in str(missing) or "there is no" in str(missing)
+    else:
+        assert outcome not in ("duplicate", "not mine")
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLES if n.startswith("http-")])
+def test_a_request_is_answered(name: str, wiring: Wiring) -> None:
+    answer = handler_of(function_of(name, SAMPLES[name]), wiring)(SAMPLES[name])
+    said = answer["body"]
+    assert answer["statusCode"] in (200, 303, 400, 404, 409) or name == "http-console-login", said
+    assert "ENDPOINT_NOT_FOUND" not in said
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLES if SAMPLES[n].get("source") == SOURCE])
+def test_an_event_is_of_its_schema(name: str) -> None:
+    detail = SAMPLES[name]["detail"]
+    assert SAMPLES[name]["detail-type"] == detail["type"]
+    schema = json.loads((EVENTS / "schemas" / f"{detail['type']}.json").read_text())
+    assert set(schema.get("required", [])) <= set(detail["data"]) <= set(schema["properties"])
+    envelope = json.loads((EVENTS / "schemas" / "Envelope.json").read_text())
+    assert set(detail) == set(envelope["properties"])
+
+
+def test_the_authorizer_takes_its_request(wiring: Wiring) -> None:
+    authorize = handler_of("authorize", wiring)
+    sample = SAMPLES["authorize-request"]
+    assert authorize(sample) == {"isAuthorized": False}
+    now = datetime.now(UTC)
+    item = token_item("default", "0123456789abcdef", "ann", "secret", (Grant(role="reader"),), now)
+    wiring.tables.write([Put("governance", item, Anything())])
+    assert authorize(sample)["context"]["actor"] == "ann"
+
+
+def test_a_training_that_nobody_asked_for_is_named(wiring: Wiring) -> None:
+    with pytest.raises(NotFound, match=SAMPLES["train-invocation"]["training_id"]):
+        handler_of("train", wiring)(SAMPLES["train-invocation"])
+
+
+def stored(wiring: Wiring, sample: dict[str, Any]) -> list[str]:
+    """Put a stream's items into the log, as they were before the stream brought them; return their ids."""
+    from modelwright.adapters.dynamodb import from_stream
+
+    items = [from_stream(record["dynamodb"]["NewImage"]) for record in sample["Records"]]
+    wiring.tables.write_many("log", items)
+    return [str(item["sk"]) for item in items]
+
+
+def published(wiring: Wiring) -> list[bool]:
+    return [bool(item["published"]) for item in wiring.tables.query("log", "WS#default#MODEL#flights").items]
+
+
+@pytest.mark.parametrize("refused", [(), (1,), (0, 1)])
+def test_publish_reports_what_the_bus_did_not_take(wiring: Wiring, refused: tuple[int, ...]) -> None:
+    sample = SAMPLES["publish-stream"]
+    stored(wiring, sample)
+    client = boto3.client("events")
+    wiring.events = client
+    entries = [{"ErrorCode": "ThrottlingException"} if n in refused else {"EventId": str(n)} for n in range(2)]
+    with Stubber(client) as stub:
+        stub.add_response("put_events", {"FailedEntryCount": len(refused), "Entries": entries})
+        answer = handler_of("publish", wiring)(sample)
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in sample["Records"]]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": numbers[n]} for n in refused]}
+    assert published(wiring) == [n not in refused for n in range(2)]
+
+
+def test_publish_sweeps_up_what_the_stream_lost(wiring: Wiring) -> None:
+    from datetime import timedelta
+
+    from modelwright.context import Call
+    from modelwright.events import RegisteredModelCreated
+    from modelwright.log import Happened, Log
+
+    earlier = datetime.now(UTC) - timedelta(hours=1)
+    log = Log(wiring.tables, wall=lambda: earlier)
+    event = Happened("WS#default#MODEL#flights", RegisteredModelCreated(model="flights"))
+    log.commit(Call("default", "ann", earlier, "c"), [event])
+    client = boto3.client("events")
+    wiring.events = client
+    with Stubber(client) as stub:
+        stub.add_response("put_events", {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]})
+        assert handler_of("publish", wiring)(SAMPLES["publish-schedule-due"]) == {"outcome": "done"}
+    assert published(wiring) == [True]
+
+
+def test_the_log_is_exported_by_the_hour(wiring: Wiring, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from modelwright.context import Call
+    from modelwright.events import RegisteredModelCreated
+    from modelwright.log import Happened
+
+    event = Happened("WS#default#MODEL#flights", RegisteredModelCreated(model="flights"))
+    items = wiring.log.commit(Call("default", "ann", datetime.now(UTC), "c"), [event])
+    maintain = handler_of("maintain", wiring)
+    for _ in range(2):
+        assert maintain(SAMPLES["maintain-schedule-due"]) == {"outcome": "done"}
+    (written,) = wiring.blobs.list("lake", "log/")
+    file = tmp_path / "hour.parquet"
+    file.write_bytes(wiring.blobs.get("lake", written.key).body)
+    (row,) = pq.read_table(file).to_pylist()
+    assert (row["hash"], row["id"], json.loads(row["data"])) == (
+        items[0].hash,
+        items[0].envelope.id,
+        {"model": "flights"},
+    )
