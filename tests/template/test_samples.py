@@ -1,23 +1,27 @@
 """Every trigger of the template has a payload in ``events/``, and its function accepts that payload."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pyarrow.parquet as pq
 import pytest
 from botocore.stub import Stubber
 from support.http import handler_of, memory_wiring
 
-from modelwright.errors import NotFound
+from modelwright.adapters.dynamodb import from_stream
+from modelwright.context import Call
+from modelwright.errors import InvalidInput, NotFound, PluginError
+from modelwright.events import SOURCE, RegisteredModelCreated
 from modelwright.governance.access import Grant
 from modelwright.governance.access import _item as token_item
+from modelwright.log import Happened, Log
 from modelwright.project import current_key
-from modelwright.runtime import Function, Wiring
+from modelwright.runtime import Wiring
 from modelwright.storage import Anything, Put
 from modelwright.team import read_team
-from template.checks import SOURCE
 from template.stack import ROOT, Stack, handlers, the_template
 
 EVENTS = ROOT / "events"
@@ -84,30 +88,52 @@ def wiring(project: str, monkeypatch: pytest.MonkeyPatch) -> Wiring:
     return wiring
 
 
-def accepted(function: Function, sample: dict[str, Any]) -> Any:
-    return function(sample)
+WAITING = {
+    "monitor-upload-accepted": "accepted/",
+    "materialize-upload-accepted": "accepted/",
+    "retrain-training-requested": "there is no training",
+    "retrain-training-completed": "there is no training",
+    "retrain-training-failed": "there is no training",
+}
+"""Events about data that nobody put there: Lambda would try again."""
+
+BY_RULE = [n for n in SAMPLES if not n.startswith(("http-", "train-", "authorize")) and "detail" in SAMPLES[n]]
 
 
-@pytest.mark.parametrize("name", [n for n in SAMPLES if not n.startswith(("http-", "publish", "train-", "authorize"))])
+@pytest.mark.parametrize("name", BY_RULE)
+def test_an_event_is_one_that_a_rule_brings(name: str) -> None:
+    function, sample = function_of(name, SAMPLES[name]), SAMPLES[name]
+    identity = next(identity for identity, each in STACK.names.items() if each == function)
+    patterns = [rule["Pattern"] for rule in STACK.triggers(identity, "EventBridgeRule").values()]
+    assert any(
+        pattern["source"] == [sample["source"]]
+        and sample["detail-type"] in pattern["detail-type"]
+        and sample["detail"].get("name") in [None, *pattern.get("detail", {}).get("name", [])]
+        for pattern in patterns
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in BY_RULE if not n.startswith("publish")])
 def test_an_event_is_accepted(name: str, wiring: Wiring) -> None:
     function = handler_of(function_of(name, SAMPLES[name]), wiring)
-    try:
-        outcome = function(SAMPLES[name])["outcome"]
-    except NotFound as missing:  # of data that the sample is about and nobody put there: Lambda tries again
-        assert "does not exist" in str(missing) or "there is no" in str(missing)
+    if name in WAITING:
+        with pytest.raises((NotFound, PluginError, InvalidInput), match=WAITING[name]):
+            function(SAMPLES[name])
     else:
-        assert outcome not in ("duplicate", "not mine")
+        assert function(SAMPLES[name])["outcome"] not in ("duplicate", "not mine")
 
 
 @pytest.mark.parametrize("name", [n for n in SAMPLES if n.startswith("http-")])
 def test_a_request_is_answered(name: str, wiring: Wiring) -> None:
     answer = handler_of(function_of(name, SAMPLES[name]), wiring)(SAMPLES[name])
     said = answer["body"]
-    assert answer["statusCode"] in (200, 303, 400, 404, 409) or name == "http-console-login", said
+    # 401: the sign-in form's token is an example; 500: the team's code is not in this environment
+    allowed = {"http-console-login": {401}, "http-materialize": {500}}.get(name, {200, 400, 404, 409})
+    assert answer["statusCode"] in allowed, said
     assert "ENDPOINT_NOT_FOUND" not in said
 
 
-@pytest.mark.parametrize("name", [n for n in SAMPLES if SAMPLES[n].get("source") == SOURCE])
+@pytest.mark.parametrize("name", [n for n, sample in SAMPLES.items() if sample.get("source") == SOURCE])
 def test_an_event_is_of_its_schema(name: str) -> None:
     detail = SAMPLES[name]["detail"]
     assert SAMPLES[name]["detail-type"] == detail["type"]
@@ -134,8 +160,6 @@ def test_a_training_that_nobody_asked_for_is_named(wiring: Wiring) -> None:
 
 def stored(wiring: Wiring, sample: dict[str, Any]) -> list[str]:
     """Put a stream's items into the log, as they were before the stream brought them; return their ids."""
-    from modelwright.adapters.dynamodb import from_stream
-
     items = [from_stream(record["dynamodb"]["NewImage"]) for record in sample["Records"]]
     wiring.tables.write_many("log", items)
     return [str(item["sk"]) for item in items]
@@ -161,11 +185,10 @@ def test_publish_reports_what_the_bus_did_not_take(wiring: Wiring, refused: tupl
 
 
 def test_publish_sweeps_up_what_the_stream_lost(wiring: Wiring) -> None:
-    from datetime import timedelta
 
     from modelwright.context import Call
     from modelwright.events import RegisteredModelCreated
-    from modelwright.log import Happened, Log
+    from modelwright.log import Happened
 
     earlier = datetime.now(UTC) - timedelta(hours=1)
     log = Log(wiring.tables, wall=lambda: earlier)
@@ -180,12 +203,6 @@ def test_publish_sweeps_up_what_the_stream_lost(wiring: Wiring) -> None:
 
 
 def test_the_log_is_exported_by_the_hour(wiring: Wiring, tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    from modelwright.context import Call
-    from modelwright.events import RegisteredModelCreated
-    from modelwright.log import Happened
-
     event = Happened("WS#default#MODEL#flights", RegisteredModelCreated(model="flights"))
     items = wiring.log.commit(Call("default", "ann", datetime.now(UTC), "c"), [event])
     maintain = handler_of("maintain", wiring)

@@ -99,6 +99,15 @@ def apply(
 
 
 @app.command()
+def bootstrap(
+    stack: Annotated[str, typer.Option(help="Name of the deployed CloudFormation stack.")] = "modelwright",
+    workspace: Annotated[str, typer.Option(help="Whose administrator.")] = "default",
+) -> None:
+    """Make an administrator's token of a deployed stack, with your own AWS credentials, and print it this once."""
+    typer.echo(stacks.bootstrap(stack, workspace))
+
+
+@app.command()
 def init(folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]) -> None:
     """Start a project: a copy of the demo's, to be changed."""
     import modelwright.demo

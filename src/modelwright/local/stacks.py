@@ -9,7 +9,7 @@ from typing import Any
 
 from modelwright.adapters.dynamodb import DynamoTables
 from modelwright.client import ENDPOINT, TOKEN, Api
-from modelwright.errors import InvalidInput, LocalStackError
+from modelwright.errors import InvalidInput, LocalStackError, NotFound
 from modelwright.governance.access import bootstrap_token
 from modelwright.local.stack import Running, Stack
 from modelwright.team import Team
@@ -56,6 +56,26 @@ def first_token(running: Running) -> Mapping[str, str]:
         tables = DynamoTables(running.client("dynamodb"), {"governance": running.outputs["GovernanceTableName"]})
         token = bootstrap_token(running.workspace, tables=tables, now=datetime.now(UTC))
     return {ENDPOINT: running.url, TOKEN: token}
+
+
+def bootstrap(stack: str, workspace: str) -> str:
+    """Make an administrator's token of a deployed stack with the caller's AWS credentials.
+
+    Raises:
+        NotFound: there is no such stack, or it is not one of ours.
+    """
+    import boto3
+    from botocore.exceptions import ClientError
+
+    try:
+        found = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        raise NotFound(f"there is no stack {stack} in this account and region: {error}") from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    if "GovernanceTableName" not in outputs:
+        raise NotFound(f"the stack {stack} is not Modelwright's: it tells no GovernanceTableName")
+    tables = DynamoTables(boto3.client("dynamodb"), {"governance": outputs["GovernanceTableName"]})
+    return bootstrap_token(workspace, tables=tables, now=datetime.now(UTC))
 
 
 def describe(workdir: Path) -> dict[str, Any]:

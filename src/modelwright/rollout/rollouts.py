@@ -230,7 +230,8 @@ class _Change:
             step=0,
             started=self.call.now,
         )
-        self.traffic = self.traffic.having(rollout=rollout, salt=rollout.rollout_id)
+        salt = f"{rollout.model} v{rollout.challenger}"  # the same replay routes the same rows
+        self.traffic = self.traffic.having(rollout=rollout, salt=salt)
         event = RolloutStarted(
             rollout_id=rollout.rollout_id,
             model=rollout.model,
