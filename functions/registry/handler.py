@@ -20,6 +20,14 @@ class IssueToken(BaseModel):
     grants: tuple[access.Grant, ...]
 
 
+class AdmitPrincipal(BaseModel):
+    """``POST /v1/access/principals``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    arn: str
+    grants: tuple[access.Grant, ...]
+
+
 def _set_alias(request: Request, w: Wiring) -> Any:
     protocol(request)
     return transitions.set_alias(request.call, request.told(m.SetAlias), tables=w.tables, log=w.log, gates=gate)
@@ -39,6 +47,12 @@ def _issue(request: Request, w: Wiring) -> Any:
     asked = request.parse(IssueToken)
     token = access.issue_token(request.call, asked.grants, actor=asked.actor, tables=w.tables, log=w.log)
     return {"token": token}
+
+
+def _admit(request: Request, w: Wiring) -> Any:
+    asked = request.parse(AdmitPrincipal)
+    access.admit_principal(request.call, asked.arn, asked.grants, tables=w.tables, log=w.log)
+    return {"principal": access.principal_of(asked.arn)}
 
 
 def _revoke(request: Request, w: Wiring) -> Answer:
@@ -82,6 +96,7 @@ ROUTES = (
     Route("POST", "/v1/access/tokens", _issue),
     Route("GET", "/v1/access/tokens", lambda r, w: {"tokens": access.list_tokens(r.call, tables=w.tables)}),
     Route("DELETE", "/v1/access/tokens/<token_id>", _revoke),
+    Route("POST", "/v1/access/principals", _admit),
 )
 
 handler = Function(

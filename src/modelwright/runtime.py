@@ -30,7 +30,7 @@ from modelwright import errors
 from modelwright.adapters.metering import Meter, MeteredBlobs, MeteredTables
 from modelwright.context import Call
 from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
-from modelwright.governance.access import Grant, Identity, require
+from modelwright.governance.access import Grant, Identity, identify, require
 from modelwright.log import Log, new_id
 from modelwright.project import Project, load_current
 from modelwright.storage import Blobs, BucketName, TableName, Tables
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 AS_OF_HEADER = "x-modelwright-as-of"
 CORRELATION_HEADER = "x-correlation-id"
+WORKSPACE_HEADER = "x-mlflow-workspace"
 PLATFORM = "platform"
 _ATTEMPTS = 6
 _BODY_LIMIT = 6 * 1024 * 1024
@@ -396,14 +397,12 @@ class Function:
         raise errors.EndpointNotFound(f"no such endpoint: {method} {path}")
 
     def _caller(self, event: dict[str, Any], correlation: str, *, open_route: bool) -> Call:
-        context = event["requestContext"].get("authorizer", {}).get("lambda") or {}
         now = self._now(_header(event, AS_OF_HEADER))
-        if not context:
+        identity = self._identity(event)
+        if identity is None:
             if not open_route:
                 raise errors.Unauthenticated("a token is needed: send `Authorization: Bearer <token>`")
             return Call(self.wiring.settings.workspace, "anonymous", now, correlation, _deny)
-        grants = tuple(Grant.model_validate(grant) for grant in json.loads(context["grants"]))
-        identity = Identity(actor=context["actor"], workspace=context["workspace"], grants=grants)
         return Call(
             identity.workspace,
             identity.actor,
@@ -411,6 +410,17 @@ class Function:
             correlation,
             lambda action, resource: require(identity, action, resource),
         )
+
+    def _identity(self, event: dict[str, Any]) -> Identity | None:
+        """Return who calls: as our authorizer found out, or as IAM vouches for on the API that takes SigV4."""
+        authorizer = event["requestContext"].get("authorizer") or {}
+        if context := authorizer.get("lambda"):
+            grants = tuple(Grant.model_validate(grant) for grant in json.loads(context["grants"]))
+            return Identity(actor=context["actor"], workspace=context["workspace"], grants=grants)
+        if arn := (authorizer.get("iam") or {}).get("userArn"):
+            workspace = _header(event, WORKSPACE_HEADER) or self.wiring.settings.workspace
+            return identify(arn, workspace, tables=self.wiring.tables)
+        return None
 
     # --- events -------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ def test_an_outcome_is_one_line_with_the_correlation_id() -> None:
 
 def test_a_failure_shows_its_last_line_and_the_request() -> None:
     line = outcome(invocation(failed=True, lines=["Traceback", "KeyError: 'x'"]))
-    assert "failed: KeyError: 'x'" in line
+    assert "KeyError: 'x': failed" in line
     assert line.endswith("r-1")
 
 

@@ -1,6 +1,7 @@
 """Every command of ``modelwright``, thin: parse, call one function, print."""
 
 import json
+import re
 import shlex
 import shutil
 from datetime import UTC, datetime
@@ -109,13 +110,18 @@ def bootstrap(
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]) -> None:
-    """Start a project: a copy of the demo's, to be changed."""
+    """Start a project: a copy of the demo's under a name of its own, to be changed."""
     import modelwright.demo
 
-    source = Path(modelwright.demo.__file__).parent / "project"
     if folder.exists():
         raise InvalidInput(f"{folder} exists already")
+    if not re.fullmatch("[a-z][a-z0-9_]*", folder.name):
+        raise InvalidInput(f"the folder's name is the project's: {folder.name!r} must be like churn or churn_2")
+    source = Path(modelwright.demo.__file__).parent / "project"
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    settings = folder / "modelwright.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace('name = "flights"', f'name = "{folder.name}"', 1), encoding="utf-8")
     typer.echo(f"made {folder}; then: modelwright apply {folder}")
 
 

@@ -15,6 +15,7 @@ enough for 256 random bits.
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -145,6 +146,52 @@ def authenticate(token: str, *, tables: Tables) -> Identity:
         raise Unauthenticated("the token is not valid")
     grants = tuple(Grant.model_validate(grant) for grant in item["grants"])
     return Identity(actor=item["actor"], workspace=workspace, grants=grants)
+
+
+def admit_principal(call: Call, arn: str, grants: Sequence[Grant], *, tables: Tables, log: Log) -> None:
+    """Say what an IAM user or role, which signs its requests, may do in this workspace; repeated, it is replaced.
+
+    Raises:
+        InvalidInput: it is no ARN of a user or role.
+    """
+    call.authorise("access:write", "principal/*")
+    principal = principal_of(arn)
+    if not principal.startswith("arn:") or ":iam::" not in principal:
+        raise InvalidInput(f"{arn!r} is no ARN of an IAM user or role")
+    item = {
+        "pk": f"WS#{call.workspace}#PRINCIPAL",
+        "sk": principal,
+        "grants": [grant.model_dump() for grant in grants],
+        "admitted": call.now.isoformat(),
+    }
+    event = AccessChanged(token_id=principal_id(principal), change="issued", roles=tuple(g.role for g in grants))
+    happened = Happened(stream_of(call.workspace, "ACCESS", "tokens"), event)
+    log.commit(call, [happened], [Put("governance", item, Anything())])
+
+
+def identify(arn: str, workspace: str, *, tables: Tables) -> Identity:
+    """Return who signed a request, as IAM vouches for it.
+
+    Raises:
+        Unauthenticated: nobody admitted this principal to the workspace.
+    """
+    principal = principal_of(arn)
+    item = tables.get("governance", Key(f"WS#{workspace}#PRINCIPAL", principal))
+    if item is None:
+        raise Unauthenticated(f"{principal} was not admitted to workspace {workspace}")
+    grants = tuple(Grant.model_validate(grant) for grant in item["grants"])
+    return Identity(actor=principal_id(principal), workspace=workspace, grants=grants)
+
+
+def principal_of(arn: str) -> str:
+    """Return the user or role behind an ARN: a session of a role counts as the role."""
+    found = re.fullmatch(r"arn:([\w-]+):sts::(\d{12}):assumed-role/([^/]+)/.*", arn)
+    return f"arn:{found[1]}:iam::{found[2]}:role/{found[3]}" if found else arn
+
+
+def principal_id(principal: str) -> str:
+    """Return the pseudonym of a principal, which is what the log names."""
+    return f"iam-{_digest(principal)[:16]}"
 
 
 def bootstrap_token(workspace: str, *, tables: Tables, now: datetime) -> str:

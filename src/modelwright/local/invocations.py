@@ -49,8 +49,8 @@ def outcome(invocation: Invocation) -> str:
     """Return one line: time, function, what became of it, duration, correlation id."""
     last = _last_record(invocation["lines"])
     said = str(last.get("message", "")) or ("" if not invocation["lines"] else invocation["lines"][-1])
-    state = "failed" if invocation["failed"] else "ok"
-    text = f"{state}: {said}" if said else state
+    state = "failed" if invocation["failed"] else str(last.get("outcome", "ok"))
+    text = f"{said}: {state}" if said else state
     identity = next((str(last[key]) for key in _CORRELATION if last.get(key)), invocation["request_id"])
     return f"{_clock(invocation)} {invocation['function']:<12} {text}  {invocation['ms']} ms  {identity}"
 
@@ -62,7 +62,8 @@ def details(invocation: Invocation) -> Iterator[str]:
         record = _record(line)
         if "message" in record:
             identity = next((f"  {record[key]}" for key in _CORRELATION if record.get(key)), "")
-            yield f"{head} {record.get('level', 'INFO'):<7} {record['message']}{identity}"
+            said = ": ".join(str(record[key]) for key in ("message", "outcome") if record.get(key))
+            yield f"{head} {record.get('level', 'INFO'):<7} {said}{identity}"
         else:
             yield f"{head} {line}"
     if not invocation["lines"]:

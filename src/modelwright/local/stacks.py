@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,8 @@ def up(
     def ready(running: Running) -> Mapping[str, str]:
         extra = first_token(running)
         say(f"MLflow, Feast and ours: {running.url}   workspace {running.workspace}")
-        say(f"for this shell's clients: eval \"$(modelwright env --workdir '{workdir}')\"")
+        elsewhere = "" if workdir == Path() else f" --workdir {shlex.quote(str(workdir))}"
+        say(f'for this shell\'s clients: eval "$(modelwright env{elsewhere})"')
         return extra
 
     return Stack(workdir).up(
