@@ -13,7 +13,7 @@ def invocation(**changed: Any) -> dict[str, Any]:
 
 def test_an_outcome_is_one_line_with_the_correlation_id() -> None:
     line = outcome(invocation())
-    assert line.endswith("tracking     ok: run created  12 ms  c-7")
+    assert line.endswith("tracking     run created: ok  12 ms  c-7")
 
 
 def test_a_failure_shows_its_last_line_and_the_request() -> None:
