@@ -12,7 +12,7 @@ def token_of(event: dict[str, Any]) -> str:
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return token.strip()
+        return str(token).strip()
     pairs = "; ".join(event.get("cookies") or [headers.get("cookie", "")]).split(";")
     return dict(pair.strip().partition("=")[::2] for pair in pairs).get(COOKIE, "")
 

@@ -20,9 +20,12 @@ SCHEDULE_DUE = "ScheduleDue"
 
 
 class Value(BaseModel):
-    """A frozen part of an event; its figures are finite, because JSON has no other."""
+    """A frozen part of an event; its figures are finite, because JSON has no other.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    Validators are built when first used: a function starts without those of events that it never sees.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
 
 class Event(Value):

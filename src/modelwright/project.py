@@ -26,9 +26,9 @@ DAY_S = 86_400
 
 
 class Declared(BaseModel):
-    """Base of all declarations: frozen, and a word that is not known is an error."""
+    """Base of all declarations: frozen, and a word that is not known is an error (validators are built when used)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Column(Declared):

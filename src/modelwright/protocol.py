@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Message(BaseModel):
     """Base of all requests; words that are not known are ignored, as MLflow does."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 def _listed(value: Any) -> Any:

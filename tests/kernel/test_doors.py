@@ -18,6 +18,7 @@ NAMES = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler
 ROUTES = [(name, route) for name in NAMES for route in handler_of(name, memory_wiring()).routes]
 IDS = [f"{name} {route.method} {route.path}" for name, route in ROUTES]
 API = "/api/2.0/mlflow"
+PRINCIPAL = {"arn": "arn:aws:iam::111122223333:role/eve", "grants": [{"role": "admin"}]}
 OPEN = {
     "console": {"/health", "/version", "/login"},
     "features": {"/health"},
@@ -66,6 +67,7 @@ def request(route: Route, project: str) -> tuple[str, str, Any]:
     own = {
         "/v1/projects": {"project": json.loads(project)},
         "/v1/access/tokens": {"actor": "eve", "grants": [{"role": "admin"}]},
+        "/v1/access/principals": PRINCIPAL,
     }
     upload = {"path": "1/run/artifacts/file.txt", "num_parts": 1, "upload_id": "u", "parts": []}
     body = upload if "/mpu/" in path else own.get(path) or SAMPLES.get((route.method, path)) or said

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from template.stack import the_template
 
 from packages.conftest import FULL, HEAVY, IMAGE, RESOURCES, ROOT, imported, size_of
 from packages.test_light import kinds_of
@@ -28,8 +29,6 @@ def test_it_is_lambdas_own_python_in_the_version_of_the_light_functions() -> Non
 
 
 def test_every_full_function_is_built_from_it() -> None:
-    from template.stack import the_template
-
     for name, resource in the_template()["Resources"].items():
         if resource.get("Properties", {}).get("PackageType") == "Image":
             assert resource["Metadata"]["Dockerfile"] == "infra/images/full/Dockerfile", name

@@ -3,15 +3,15 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from template.stack import modules_of
 
 from modelwright.local.packaging import UNZIPPED_LIMIT_BYTES, Sources
-from packages.conftest import HEAVY, LIGHT, PYTHON, RESOURCES, ROOT, imported, size_of
+from packages.conftest import HEAVY, LIGHT, RESOURCES, ROOT, imported, size_of
 
 
 def kinds_of(name: str) -> tuple[str, ...]:
@@ -48,19 +48,13 @@ def test_a_package_holds_all_that_its_handler_needs(
     folder = package(name)
     found = imported(folder, name, kinds=kinds_of(name))
     assert found.handlers == [name]
-    assert found.version == version("modelwright") if installed() else found.version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert found.version == project["version"]
     assert not {module.split(".")[0] for module in found.modules} & set(HEAVY)
     size = size_of(folder)
     with capsys.disabled():
         print(f"\n{name}: {size / (1 << 20):.1f} MB unzipped", end="")  # noqa: T201 - the figure is the point
     assert size < UNZIPPED_LIMIT_BYTES
-
-
-def installed() -> bool:
-    try:
-        return bool(version("modelwright"))
-    except ModuleNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -115,4 +109,3 @@ def test_sam_builds_a_function_by_the_same_packaging(name: str, sources: Sources
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     expected = f'python -m modelwright.local.packaging {name} "/out" --arch arm64 --python {runtime}'
     assert done.stdout.strip() == expected
-    assert PYTHON

@@ -51,4 +51,6 @@ with pytest.raises(MlflowException, match="RESOURCE_DOES_NOT_EXIST"):
     client.get_model_version("flights", "3")
 
 assert [m.model_id for m in mlflow.search_logged_models(experiment_ids=["1"], output_format="list")] == [info.model_id]
-assert mlflow.get_logged_model(info.model_id).metrics[0].value == 0.75
+metrics = mlflow.get_logged_model(info.model_id).metrics
+assert metrics is not None
+assert metrics[0].value == 0.75

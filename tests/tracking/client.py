@@ -7,6 +7,7 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
@@ -20,7 +21,9 @@ with mlflow.start_run(run_name="first", tags={"team": "growth"}) as run:
     for step in range(5):
         mlflow.log_metric("loss", 1.0 / (step + 1), step=step)
     mlflow.log_metrics({"auc": 0.75, "odd": float("nan")}, step=4)
-    mlflow.log_metric("later", 2.0, synchronous=False).wait()
+    pending = mlflow.log_metric("later", 2.0, synchronous=False)
+    assert pending is not None
+    pending.wait()  # type: ignore[no-untyped-call]
     mlflow.set_tags({"a": "b"})
     mlflow.log_text("hello", "notes/n.txt")
     mlflow.log_dict({"a": 1}, "d.json")
@@ -28,9 +31,7 @@ with mlflow.start_run(run_name="first", tags={"team": "growth"}) as run:
     Path("empty.bin").write_bytes(b"")
     mlflow.log_artifact("big.bin")
     mlflow.log_artifact("empty.bin", "folder")
-    mlflow.log_input(
-        mlflow.data.from_pandas(pd.DataFrame({"x": [1, 2]}), source="file.csv", name="train"), context="training"
-    )
+    mlflow.log_input(from_pandas(pd.DataFrame({"x": [1, 2]}), source="file.csv", name="train"), context="training")
 run_id = run.info.run_id
 
 found = client.get_run(run_id)
@@ -38,6 +39,7 @@ assert (found.info.status, found.info.run_name) == ("FINISHED", "first")
 assert (found.data.params, found.data.tags["team"]) == ({"depth": "3", "rate": "0.1"}, "growth")
 assert (found.data.metrics["loss"], found.data.metrics["auc"], found.data.metrics["later"]) == (0.2, 0.75, 2.0)
 assert math.isnan(found.data.metrics["odd"])
+assert found.inputs is not None
 assert found.inputs.dataset_inputs[0].dataset.name == "train"
 assert [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")] == [(n, 1.0 / (n + 1)) for n in range(5)]
 
@@ -49,7 +51,9 @@ assert [(f.path, f.file_size) for f in client.list_artifacts(run_id, "folder")] 
 
 with mlflow.start_run(run_name="parent") as parent, mlflow.start_run(run_name="child", nested=True) as child:
     mlflow.log_metric("auc", 0.5)
-assert mlflow.get_parent_run(child.info.run_id).info.run_id == parent.info.run_id
+above = mlflow.get_parent_run(child.info.run_id)
+assert above is not None
+assert above.info.run_id == parent.info.run_id
 
 client.log_batch(run_id, [Metric("z", 1.0, 1, 0)], [Param("zz", "1")], [RunTag("tt", "1")])
 with pytest.raises(MlflowException, match="Changing param values is not allowed"):

@@ -9,7 +9,7 @@ from modelwright.client import AS_OF
 AS_OF_VARIABLE = "MODELWRIGHT_AS_OF"
 
 
-class VirtualClock(RequestHeaderProvider):  # type: ignore[misc]
+class VirtualClock(RequestHeaderProvider):
     """Sends the time in ``MODELWRIGHT_AS_OF`` with every request; does nothing where it is not set."""
 
     def in_context(self) -> bool:
