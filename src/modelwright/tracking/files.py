@@ -15,6 +15,7 @@ from modelwright.tracking.messages import ListArtifacts, ModelFiles
 from modelwright.tracking.store import TrackingStore
 
 BUCKET: Final = "artifacts"
+EMPTY = "empty"
 PARTS_LIMIT = 10_000
 
 
@@ -85,10 +86,15 @@ def delete(call: Call, path: str, *, blobs: Blobs) -> dict[str, Any]:
 
 
 def start_upload(call: Call, path: str, upload: Upload, *, blobs: Blobs) -> dict[str, Any]:
-    """Begin an upload in parts and return one URL per part."""
-    if not 0 < upload.num_parts <= PARTS_LIMIT:
-        raise InvalidInput(f"an upload has 1 to {PARTS_LIMIT} parts, not {upload.num_parts}")
+    """Begin an upload in parts and return one URL per part.
+
+    Clients before 3.18 announce an empty file as one of no parts, which S3 does not know.
+    """
+    if not 0 <= upload.num_parts <= PARTS_LIMIT:
+        raise InvalidInput(f"an upload has at most {PARTS_LIMIT} parts, not {upload.num_parts}")
     key = _key(call, "artifacts:write", _joined(path, upload))
+    if upload.num_parts == 0:
+        return {"upload_id": EMPTY, "credentials": []}
     identity, urls = blobs.start_upload(BUCKET, key, upload.num_parts)
     credentials = [{"url": url, "part_number": n, "headers": {}} for n, url in enumerate(urls, 1)]
     return {"upload_id": identity, "credentials": credentials}
@@ -97,6 +103,9 @@ def start_upload(call: Call, path: str, upload: Upload, *, blobs: Blobs) -> dict
 def finish_upload(call: Call, path: str, upload: Upload, *, blobs: Blobs) -> dict[str, Any]:
     """Complete an upload."""
     key = _key(call, "artifacts:write", _joined(path, upload))
+    if upload.upload_id == EMPTY:
+        blobs.put(BUCKET, key, b"")
+        return {}
     blobs.finish_upload(BUCKET, key, upload.upload_id, [(p.part_number, p.etag.strip('"')) for p in upload.parts])
     return {}
 
