@@ -43,7 +43,6 @@ def _upload(use_case: Callable[..., Any]) -> Callable[[Request, Wiring], Any]:
 
 handler = Function(
     "artifacts",
-    table="tracking",
     routes=(
         Route("GET", f"{_BASE}/artifacts", _list),
         Route("GET", f"{_BASE}/artifacts/<path:path>", _get),

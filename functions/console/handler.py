@@ -36,7 +36,8 @@ def glance(request: Request, wiring: Wiring) -> dict[str, Any]:
 
 
 def streams(request: Request, wiring: Wiring) -> dict[str, Any]:
-    return status.streams(request.call, wall=datetime.now(UTC), tables=wiring.tables, log=wiring.log)
+    stores: dict[str, Any] = {"tables": wiring.tables, "blobs": wiring.blobs, "log": wiring.log}
+    return status.streams(request.call, wall=datetime.now(UTC), **stores)
 
 
 def stream(request: Request, wiring: Wiring) -> dict[str, Any]:
@@ -51,7 +52,6 @@ def open_incidents(request: Request, wiring: Wiring) -> dict[str, Any]:
 
 handler = Function(
     "console",
-    table="insights",
     routes=(
         Route("GET", "/health", lambda _, __: Answer("OK"), open=True),
         Route("GET", "/version", lambda _, __: Answer(MLFLOW_PROTOCOL), open=True),

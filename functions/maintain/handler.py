@@ -18,4 +18,4 @@ def export_log(due: ScheduleDue, call: Call, wiring: Wiring) -> None:
             wiring.blobs.put("lake", f"log/dt={hour:%Y-%m-%d}/{hour:%H}.parquet", to_parquet(events_table(items)))
 
 
-handler = Function("maintain", table="insights", schedules={"maintain": export_log})
+handler = Function("maintain", schedules={"maintain": export_log})

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from support.http import Caller, handler_of, memory_wiring, payload
 
-from modelwright.adapters.memory import MemoryBlobs, MemoryTables
+from modelwright.adapters.memory import MemoryTables
 from modelwright.console import pages
 from modelwright.context import Call
 from modelwright.events import Finding, QualityFailed, RegisteredModelCreated, Route, RoutesChanged
@@ -202,7 +202,7 @@ def test_streams_are_listed_with_their_heads_and_the_last_root(tables: MemoryTab
     happen(tables, "flights", "flights")
     happen(tables, "theirs", workspace="other")
     call = Call("default", "platform", NOW, "c")
-    anchor(call, wall=NOW, tables=tables, blobs=MemoryBlobs(), log=Log(tables))
+    anchor(call, wall=NOW, tables=tables, blobs=console.wiring.blobs, log=Log(tables))
     happen(tables, "flights")
     said = Caller(console).ok("GET", "/v1/log")
     assert said["streams"][FLIGHTS] == 3

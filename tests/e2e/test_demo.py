@@ -148,9 +148,7 @@ def test_no_training_was_requested_because_of_the_broken_file_or_while_it_was_he
 ) -> None:
     (failed,) = [e for e in aftermath.of("QualityFailed") if e["data"]["scope"] == "file"]
     (released,) = [
-        e
-        for e in aftermath.of("QuarantineReleased")
-        if e["data"]["quarantine_id"] == failed["data"]["quarantine_id"]
+        e for e in aftermath.of("QuarantineReleased") if e["data"]["quarantine_id"] == failed["data"]["quarantine_id"]
     ]
     begun, ended = datetime.fromisoformat(failed["at"]), datetime.fromisoformat(released["at"])
     assert begun < ended
@@ -171,7 +169,9 @@ def test_the_shuffled_challenger_was_forced_in_and_rolled_back_on_labels(
     (forced,) = [rollout for rollout in replayed.report["rollouts"] if rollout["forced"]]
     assert "shuffled labels" in forced["forced"]
     assert forced["outcome"] == "rolled_back"
-    (back,) = [event for event in aftermath.of("RolloutRolledBack") if event["data"]["rollout_id"] == forced["rollout_id"]]
+    (back,) = [
+        event for event in aftermath.of("RolloutRolledBack") if event["data"]["rollout_id"] == forced["rollout_id"]
+    ]
     measured = [
         event
         for event in aftermath.of("PerformanceMeasured")

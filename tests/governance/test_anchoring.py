@@ -37,7 +37,7 @@ def test_a_root_lists_the_head_of_every_stream() -> None:
     assert event is not None
     assert (event.streams, event.items, event.root) == (2, 3, root["root"])
     assert event.key == "roots/2026/05/01/00000001.json"
-    assert newest_root(tables=desk.tables) == root
+    assert newest_root(tables=desk.tables, blobs=desk.blobs) == root
 
 
 def test_that_a_root_was_written_is_in_the_log_itself() -> None:
@@ -101,7 +101,7 @@ def test_heads_are_known_beyond_the_last_root() -> None:
     anchored(desk)
     desk.wait(hours=2)
     desk.happen("a", "b")
-    heads = known_heads(wall=desk.wall, tables=desk.tables, log=desk.log)
+    heads = known_heads(wall=desk.wall, tables=desk.tables, blobs=desk.blobs, log=desk.log)
     assert {stream: sequence for stream, (sequence, _) in heads.items()} == {A: 2, B: 1, AUDIT: 1}
 
 

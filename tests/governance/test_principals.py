@@ -9,7 +9,7 @@ import pytest
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.context import Call
 from modelwright.errors import Forbidden, InvalidInput, Unauthenticated
-from modelwright.governance.access import Grant, admit_principal, identify, require
+from modelwright.governance.access import Grant, admit_principal, identify, principal_of, require
 from modelwright.log import Log
 from modelwright.runtime import Function, Request, Route, Settings, Wiring
 
@@ -29,6 +29,10 @@ def test_a_session_of_an_admitted_role_is_the_role() -> None:
     require(identity, "runs:read", "experiment/0")
     with pytest.raises(Forbidden, match="may not runs:write"):
         require(identity, "runs:write", "experiment/0")
+
+
+def test_a_role_with_a_path_is_known_by_its_sessions() -> None:
+    assert principal_of("arn:aws:iam::123456789012:role/teams/ml/trainer") == principal_of(SESSION) == ROLE
 
 
 def test_the_log_names_a_pseudonym_and_not_the_arn() -> None:

@@ -9,7 +9,7 @@ from modelwright.governance.anchoring import known_heads, newest_root
 from modelwright.insights.incidents import incidents
 from modelwright.log import Log, LogItem, stream_of
 from modelwright.project import load_current
-from modelwright.storage import Tables
+from modelwright.storage import Blobs, Tables
 
 _RECENT_HOURS = 6
 _SHOWN = 50
@@ -62,12 +62,12 @@ def line(item: LogItem) -> dict[str, Any]:
     }
 
 
-def streams(call: Call, *, wall: datetime, tables: Tables, log: Log) -> dict[str, Any]:
+def streams(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
     """Return the workspace's streams with their newest sequence numbers, and its part of the last anchored root."""
     call.authorise("log:read", "workspace")
     mine = f"WS#{call.workspace}#"
-    heads = known_heads(wall=wall, tables=tables, log=log)
-    root = newest_root(tables=tables)
+    heads = known_heads(wall=wall, tables=tables, blobs=blobs, log=log)
+    root = newest_root(tables=tables, blobs=blobs)
     return {
         "streams": {stream: sequence for stream, (sequence, _) in sorted(heads.items()) if stream.startswith(mine)},
         "root": root and {**root, "heads": {s: head for s, head in root["heads"].items() if s.startswith(mine)}},

@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
+from botocore.exceptions import BotoCoreError, ClientError
+from mlflow.exceptions import MlflowException
+from requests import RequestException
 
 import modelwright.demo
 from modelwright.client import TOKEN, Api, whole_log
@@ -21,10 +25,11 @@ from modelwright.demo.data import LATE_MIN, Flights, Week, weeks
 from modelwright.demo.observer import Observer
 from modelwright.demo.outcomes import Outcomes
 from modelwright.demo.replay import MODEL, Progress, Replay
-from modelwright.errors import InvalidInput, LocalStackError
+from modelwright.errors import InvalidInput, LocalStackError, ModelwrightError
 from modelwright.governance import verifier
 from modelwright.local import stacks
 from modelwright.local.packaging import Sources
+from modelwright.local.server import HOST
 from modelwright.local.stack import Running, Stack
 from modelwright.team import read_team
 
@@ -53,7 +58,7 @@ def play(workdir: Path, *, chosen: int, report: Path | None, port: int) -> bool:
         if report is not None:
             reports.write(found, report)
         return not faults(found)
-    with live.View() as view, _stack(workdir, port, view.note) as running:
+    with live.View() as view, _stack(workdir, port, view.note) as running, _told_if_stopped(running):
         _Session(running, home, progress, chosen, view).play()
     found = reports.read(home / "report.json")
     if report is not None:
@@ -222,6 +227,18 @@ def _stack(workdir: Path, port: int, say: Callable[[str], None]) -> Iterator[Run
         yield started
     finally:
         stack.down()
+
+
+@contextmanager
+def _told_if_stopped(running: Running) -> Iterator[None]:
+    """Say in one line that the stack was stopped in the middle; every other error travels on."""
+    try:
+        yield
+    except (ModelwrightError, BotoCoreError, ClientError, MlflowException, RequestException) as error:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, running.port)) == 0:
+                raise
+        raise LocalStackError(f"the local stack was stopped: {BROKEN_OFF}") from error
 
 
 def _check_clock(running: Running) -> None:

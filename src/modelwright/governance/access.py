@@ -151,6 +151,8 @@ def authenticate(token: str, *, tables: Tables) -> Identity:
 def admit_principal(call: Call, arn: str, grants: Sequence[Grant], *, tables: Tables, log: Log) -> None:
     """Say what an IAM user or role, which signs its requests, may do in this workspace; repeated, it is replaced.
 
+    Without grants it may do nothing any more.
+
     Raises:
         InvalidInput: it is no ARN of a user or role.
     """
@@ -184,8 +186,9 @@ def identify(arn: str, workspace: str, *, tables: Tables) -> Identity:
 
 
 def principal_of(arn: str) -> str:
-    """Return the user or role behind an ARN: a session of a role counts as the role."""
+    """Return the user or role behind an ARN: a session of a role counts as the role, whose path it does not tell."""
     found = re.fullmatch(r"arn:([\w-]+):sts::(\d{12}):assumed-role/([^/]+)/.*", arn)
+    found = found or re.fullmatch(r"arn:([\w-]+):iam::(\d{12}):role/(?:.*/)?([^/]+)", arn)
     return f"arn:{found[1]}:iam::{found[2]}:role/{found[3]}" if found else arn
 
 

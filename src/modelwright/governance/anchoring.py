@@ -1,7 +1,8 @@
 """Roots: the heads of all streams, written on a schedule where nobody can change them.
 
 A root lists every stream that the last one knew or that was written to since, with its newest
-sequence number and hash, and the hash over all of them; it names the root before it.
+sequence number and hash, and the hash over all of them; it names the root before it. The table
+holds only where the newest root lies, so that the number of streams has no limit.
 
 =============  ====================  ==========  =============================
 entity         pk                    sk          access pattern
@@ -38,8 +39,7 @@ def anchor(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Log
         blobs: the audit bucket.
         log: whose heads are anchored.
     """
-    stored = tables.get("governance", NEWEST)
-    last: dict[str, Any] = json.loads(stored["root"]) if stored else _NOTHING
+    last = newest_root(tables=tables, blobs=blobs) or _NOTHING
     heads = _heads(last, wall, log)
     audit = stream_of(call.workspace, "AUDIT", "roots")
     if {s: h for s, h in heads.items() if s != audit} == {s: h for s, h in last["heads"].items() if s != audit}:
@@ -50,23 +50,24 @@ def anchor(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Log
     event = RootAnchored(
         key=key, streams=len(heads), items=sum(int(sequence) for sequence, _ in heads.values()), root=root["root"]
     )
-    condition: Condition = Is("number", last["number"]) if stored else Absent()
-    item = {**NEWEST._asdict(), "number": root["number"], "root": json.dumps(root)}
+    condition: Condition = Is("number", last["number"]) if last["number"] else Absent()
+    item = {**NEWEST._asdict(), "number": root["number"], "key": key, "root": root["root"]}
     log.commit(call, [Happened(audit, event)], [Put("governance", item, condition)])
     return event
 
 
-def known_heads(*, wall: datetime, tables: Tables, log: Log) -> dict[str, tuple[int, str]]:
+def known_heads(*, wall: datetime, tables: Tables, blobs: Blobs, log: Log) -> dict[str, tuple[int, str]]:
     """Return sequence number and hash of the newest item of every stream, anchored or newer."""
-    stored = tables.get("governance", NEWEST)
-    last = json.loads(stored["root"]) if stored else _NOTHING
+    last = newest_root(tables=tables, blobs=blobs) or _NOTHING
     return {stream: (int(sequence), str(value)) for stream, (sequence, value) in _heads(last, wall, log).items()}
 
 
-def newest_root(*, tables: Tables) -> dict[str, Any] | None:
+def newest_root(*, tables: Tables, blobs: Blobs) -> dict[str, Any] | None:
     """Return the last root that was anchored, as it lies in the audit bucket."""
     stored = tables.get("governance", NEWEST)
-    root: dict[str, Any] | None = json.loads(stored["root"]) if stored else None
+    if stored is None:
+        return None
+    root: dict[str, Any] = json.loads(blobs.get("audit", stored["key"]).body)
     return root
 
 

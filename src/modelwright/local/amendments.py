@@ -5,6 +5,7 @@ replaces one function of MiniStack; a release that renames it is refused at the 
 that a gap never reopens in silence. Drop an amendment when the sentence "until" comes true.
 """
 
+import copy
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from modelwright.errors import LocalStackError
+from modelwright.local.unfinished import Unfinished
 
 Function: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
@@ -29,21 +31,28 @@ DRAIN_IDLE_S = 0.003
 DRAIN_LIMIT_S = 0.250
 
 
-def apply(*, concurrency: int, log: Path) -> None:
+def apply(*, concurrency: int, log: Path, stopping: threading.Event) -> Callable[[], None]:
     """Mend MiniStack in this process.
 
     Args:
         concurrency: most interpreters per function; further invocations wait for a free one.
         log: the file that gets one JSON line per invocation.
+        stopping: set when the process begins to stop.
+
+    Returns:
+        What to call once MiniStack serves: it goes on with what an earlier process left unfinished.
     """
     bound_concurrency(concurrency)
+    resume = keep_invocations(Unfinished(stopping))
     retry_events()
     keep_failed_stream_records()
+    keep_stream_records()
     honour_schedule_parameters()
     name_uploaded_version()
     stop_waiting_for_silence()
     list_cookies()
     log_invocations(log)
+    return resume
 
 
 def bound_concurrency(limit: int) -> None:
@@ -78,20 +87,79 @@ def bound_concurrency(limit: int) -> None:
     _replace(_lambda(), "_execute_function", execute)
 
 
+def keep_invocations(unfinished: Unfinished) -> Callable[[], None]:
+    """Save the asynchronous invocations that are not over, and return what begins them again.
+
+    MiniStack forgets them at a stop. Until: its ``get_state`` of Lambda has them.
+    """
+    service = _lambda()
+    invoke = _existing(service, "invoke_async_with_retry")
+    execute, give_up = _existing(service, "_execute_function"), _existing(service, "_route_async_failure")
+    save, load = _existing(service, "get_state"), _existing(service, "load_persisted_state")
+
+    def invoke_and_keep(function: Function, event: Any) -> None:
+        unfinished.begin(_arn(_config(function)), event)
+        invoke(function, event)
+
+    def execute_and_note(function: Function, event: Any) -> Result:
+        result = _result(execute(function, event))
+        unfinished.attempted(event, failed=bool(result.get("error")))
+        return result
+
+    def give_up_and_forget(target: str, name: str, event: Any, result: Result) -> None:
+        give_up(target, name, event, result)
+        unfinished.over(event)
+
+    def restore(data: dict[str, Any]) -> None:
+        load(data)
+        unfinished.restore(data.get("modelwright_unfinished", ()))
+
+    def resume() -> None:
+        for arn, event in unfinished.left():
+            if (record := _record_of(service, arn)) is not None:
+                invoke_and_keep(record, event)
+
+    _replace(service, "invoke_async_with_retry", invoke_and_keep)
+    _replace(service, "_execute_function", execute_and_note)
+    _replace(service, "_route_async_failure", give_up_and_forget)
+    _replace(service, "get_state", lambda: {**save(), "modelwright_unfinished": unfinished.saved()})
+    _replace(service, "load_persisted_state", restore)
+    return resume
+
+
+def keep_stream_records() -> None:
+    """Save the records of DynamoDB's streams beside the positions of their readers.
+
+    MiniStack saves the positions alone, so that after a restart a stream says nothing until as many
+    records came as there were before. Until: its ``get_state`` of DynamoDB has them.
+    """
+    service = _service("dynamodb")
+    save, load = _existing(service, "get_state"), _existing(service, "load_persisted_state")
+    names = ("_stream_records", "_stream_trimmed")
+
+    def save_with_records() -> dict[str, Any]:
+        return {**save(), **{name: copy.deepcopy(getattr(service, name)) for name in names}}
+
+    def load_with_records(data: dict[str, Any]) -> None:
+        load(data)
+        for name in names:
+            getattr(service, name).update(data.get(name, {}))
+
+    _replace(service, "get_state", save_with_records)
+    _replace(service, "load_persisted_state", load_with_records)
+
+
 def retry_events() -> None:
     """Deliver EventBridge's events as asynchronous invocations: two retries, then ``OnFailure``.
 
     MiniStack invokes once and drops a failure. Until: its EventBridge uses ``InvocationType=Event``.
     """
     service = _lambda()
-    find = _existing(service, "_get_func_record_for_ref")
-    record_of = _existing(service, "_execution_record_for_config")
     invoke = _existing(service, "invoke_async_with_retry")
 
     def dispatch(arn: str, payload: str) -> None:
-        function, config, _name = find(arn)
-        if function and config:
-            invoke(record_of(function, config), json.loads(payload))
+        if (record := _record_of(service, arn)) is not None:
+            invoke(record, json.loads(payload))
 
     _replace(_service("eventbridge"), "_dispatch_to_lambda", dispatch)
 
@@ -285,6 +353,15 @@ def _mapping_of(service: ModuleType, function: Function, source: str) -> dict[st
         if mapping.get("FunctionName") == name and mapping.get("EventSourceArn") == source:
             return dict(mapping)
     return None
+
+
+def _record_of(service: ModuleType, arn: str) -> Function | None:
+    """Return what executing a function takes, or None when there is no such function."""
+    function, config, _name = _existing(service, "_get_func_record_for_ref")(arn)
+    if not function or not config:
+        return None
+    record: Function = _existing(service, "_execution_record_for_config")(function, config)
+    return record
 
 
 def _config(function: Function) -> Mapping[str, Any]:

@@ -16,8 +16,11 @@ import asyncio
 import importlib
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -63,6 +66,29 @@ def front_door(emulator: App, root_key: str) -> App:
     return app
 
 
+def once_started(app: App, started: Callable[[], None]) -> App:
+    """Return an application that calls ``started`` as soon as ``app`` says that it has started."""
+
+    async def told(scope: Scope, receive: Any, send: Any) -> None:
+        async def tell(message: Scope) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                started()
+
+        await app(scope, receive, tell if scope["type"] == "lifespan" else send)
+
+    return told
+
+
+async def _asked_to_stop(stopping: threading.Event) -> None:
+    """Return when the process is asked to end, after saying so to whoever fails because of it."""
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
+    stopping.set()
+
+
 def _access_key(scope: Scope) -> bytes | None:
     """Return the access key that an AWS request names (empty when it names none), else None."""
     for name, value in scope["headers"]:
@@ -92,18 +118,21 @@ def serve() -> None:
     from hypercorn.config import Config
 
     emulator = importlib.import_module("ministack.app").app
-    amendments.apply(
+    stopping = threading.Event()
+    resume = amendments.apply(
         concurrency=int(os.environ["MODELWRIGHT_CONCURRENCY"]),
         log=Path(os.environ["MODELWRIGHT_INVOCATIONS"]),
+        stopping=stopping,
     )
     config = Config()
     config.bind = [f"{HOST}:{os.environ['GATEWAY_PORT']}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
-    app: Any = front_door(emulator, os.environ["AWS_ACCESS_KEY_ID"])
+    app: Any = once_started(front_door(emulator, os.environ["AWS_ACCESS_KEY_ID"]), resume)
+    stopped: Any = partial(_asked_to_stop, stopping)
     try:
-        asyncio.run(hypercorn.asyncio.serve(app, config))
+        asyncio.run(hypercorn.asyncio.serve(app, config, shutdown_trigger=stopped))
     finally:
         importlib.import_module("ministack.core.lambda_runtime").reset()
 
