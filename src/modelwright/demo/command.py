@@ -114,17 +114,15 @@ class _Session:
             self.outcomes,
             self.progress,
             self.flights,
+            self.home,
             keep=self.keep,
             tell=self.view.event,
         )
         self.view.start(len(self.weeks))
         for week in self.weeks:
-            if week.number in self.progress.done:
-                self.show(week, 0)
-            elif week.number <= 0:
-                self.show(week, replay.learn(week))
-            else:
-                self.show(week, replay.live(week, self.last))
+            if week.number not in self.progress.done:
+                replay.learn(week) if week.number <= 0 else replay.live(week, self.last)
+            self.show(week)
         replay.close(self.weeks[-1].close)
         self.view.note("counting up")
         self.report()
@@ -136,9 +134,10 @@ class _Session:
         progress.seconds = self.spent + time.monotonic() - self.started
         progress.write(self.home / "progress.json")
 
-    def show(self, week: Week, landed: int) -> None:
+    def show(self, week: Week) -> None:
         """Show a week's line."""
         if week.number <= 0:
+            landed = len(self.flights.departures_known(week.start, week.end))
             self.view.week({**reports.week_row(week, None, [], 0, []), "flights": landed})
             return
         table = self.predictions([week])

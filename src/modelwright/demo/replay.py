@@ -84,6 +84,7 @@ class Replay:
         outcomes: sees what functions printed.
         progress: what was finished before.
         flights: the year's data.
+        home: where what was lived hour by hour is kept until its week is done.
         keep: called after each finished step of ``progress``.
         tell: called with each thing worth a line.
     """
@@ -96,6 +97,7 @@ class Replay:
         outcomes: Outcomes,
         progress: Progress,
         flights: Flights,
+        home: Path,
         *,
         keep: Callable[[Progress], None],
         tell: Callable[[str], None],
@@ -108,36 +110,33 @@ class Replay:
         self._keep = keep
         self._tell = tell
         self._flights = flights
+        self._home = home
         self._s3 = running.client("s3")
         self._events = running.client("events")
         self._token = running.extra[TOKEN]
 
-    def learn(self, week: Week) -> int:
+    def learn(self, week: Week) -> None:
         """Land a block of the learning month; after its last, train, register and crown the first model."""
         if week.start == YEAR:
             stacks.apply(self._team, self._api(week.start))
-        landed = self._land_features(week, self._flights.weather_known(week.start, week.end))
+        self._land_features(week, self._flights.weather_known(week.start, week.end))
         self._land("arrivals", self._flights.arrivals_known(week.start, week.end), week.close)
         self._observer.settle()
         if week.end == LEARNED:
             self._first_model()
         self._finish(week)
-        return landed
 
-    def live(self, week: Week, last: int) -> int:
+    def live(self, week: Week, last: int) -> None:
         """Live one week: data lands, flights are predicted, outcomes arrive.
 
         Args:
             week: which.
             last: number of the last week: its file of outcomes holds all that is still open.
-
-        Returns:
-            How many flights were predicted.
         """
         lived_until = week.start
         if week.number % LIVED_EVERY == 0:
             lived_until = week.start + _DAY
-            self._live_a_day(week.start)
+            self._live_a_day(week)
         weather = self._flights.weather_known(week.start, week.end)
         if week.number == BROKEN_WEEK:
             self._tell(f"week {week.number}: a broken weather file lands (Celsius, a third of the wind missing)")
@@ -146,7 +145,7 @@ class Replay:
             before = weeks()[week.number + 3]
             self._land("weather", self._flights.weather_known(before.start, before.end), week.start, name="resent")
         self._land_features(week, weather)
-        predicted = self._predict(week, lived_until)
+        self._predict(week, lived_until)
         if week.number == last:
             arrivals = self._flights.last_arrivals(week.start, week.end)
         else:
@@ -158,7 +157,6 @@ class Replay:
         if not self._progress.planted and week.number >= PLANTED_FROM and not self._rollout_is_on():
             self._plant(week)
         self._finish(week)
-        return predicted
 
     def close(self, end: pd.Timestamp) -> None:
         """Anchor the log."""
@@ -171,12 +169,10 @@ class Replay:
     def _api(self, now: pd.Timestamp) -> Api:
         return Api(self._running.url, self._token, as_of=now.to_pydatetime())
 
-    def _land_features(self, week: Week, weather: pd.DataFrame) -> int:
-        departures = self._flights.departures_known(week.start, week.end)
-        self._land("departures", departures, week.close)
+    def _land_features(self, week: Week, weather: pd.DataFrame) -> None:
+        self._land("departures", self._flights.departures_known(week.start, week.end), week.close)
         self._land("weather", weather, week.close)
         self._observer.settle()
-        return len(departures)
 
     def _land(self, source: str, table: pd.DataFrame, now: pd.Timestamp, name: str = "week") -> LogItem:
         """Upload one file and wait for the verdict on it."""
@@ -206,49 +202,59 @@ class Replay:
 
     # --- a week -------------------------------------------------------------------------
 
-    def _predict(self, week: Week, lived_until: pd.Timestamp) -> int:
-        asked = self._flights.scheduled(lived_until, week.end)
-        done = 0
-        for batch in batches(asked, BATCH):
-            done += len(self._ask(batch, week.close, mode="point_in_time"))
+    def _predict(self, week: Week, lived_until: pd.Timestamp) -> None:
+        for batch in batches(self._flights.scheduled(lived_until, week.end), BATCH):
+            self._ask(batch, week.close, mode="point_in_time")
         if lived_until > week.start:
-            done += self._compare(week)
-        return done
+            self._compare(week)
 
-    def _live_a_day(self, day: pd.Timestamp) -> None:
-        """Push what becomes known hour by hour, and ask for each hour's flights from the online store."""
-        self._lived: dict[str, dict[str, Any]] = {}
+    def _live_a_day(self, week: Week) -> None:
+        """Push what becomes known hour by hour, and ask for each hour's flights from the online store.
+
+        What was answered is kept in a file: once the week's files have landed, the day cannot be lived again.
+        """
+        kept = self._lived_file(week)
+        if kept.exists():
+            return
+        lived: dict[str, dict[str, Any]] = {}
         for hour in range(24):
-            now = day + hour * HOUR
-            since, until = (now - HOUR + _INSTANT if hour else day), now + _INSTANT
+            now = week.start + hour * HOUR
+            since, until = (now - HOUR + _INSTANT if hour else week.start), now + _INSTANT
             self._push("departures", self._flights.departures_known(since, until), now)
             self._push("weather", self._flights.weather_known(since, until), now)
             flights = self._flights.scheduled(now, now + HOUR)
             if len(flights):
                 answers = self._ask(flights, now, mode="online", return_features=True)
-                self._lived.update({answer["id"]: answer for answer in answers})
-        self._due("materialize", day + _DAY)
+                lived.update({answer["id"]: answer for answer in answers})
+        self._due("materialize", week.start + _DAY)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(lived), encoding="utf-8")
+
+    def _lived_file(self, week: Week) -> Path:
+        return self._home / f"lived-{week.number}.json"
 
     def _push(self, source: str, table: pd.DataFrame, now: pd.Timestamp) -> None:
         if len(table):
             self._api(now).post("/push", {"push_source_name": source, "rows": _rows(table)})
 
-    def _compare(self, week: Week) -> int:
+    def _compare(self, week: Week) -> None:
         """Ask again for the lived day, now from the offline store: both ways must agree to the bit."""
         asked = self._flights.scheduled(week.start, week.start + _DAY)
+        lived = json.loads(self._lived_file(week).read_text(encoding="utf-8"))
         again = self._ask(asked, week.close, mode="point_in_time", return_features=True, dry_run=True)
         for answer in again:
             self._progress.compared += 1
-            fault = _difference(self._lived.get(answer["id"]), answer)
+            fault = _difference(lived.get(answer["id"]), answer)
             if fault:
                 self._progress.difference = self._progress.difference or f"{answer['id']}: {fault}"
             else:
                 self._progress.equal += 1
         if self._progress.difference:
             self._tell(f"online and offline differ: {self._progress.difference}")
-        return len(again)
 
     def _first_model(self) -> None:
+        if self._observer.events("RoutesChanged"):
+            return
         api = self._api(LEARNED)
         model = self._team.project.models[MODEL]
         examples = scientist.training_set(api, MODEL, YEAR.to_pydatetime(), LEARNED.to_pydatetime())
@@ -286,6 +292,7 @@ class Replay:
         return len(started) > len(ended)
 
     def _finish(self, week: Week) -> None:
+        self._lived_file(week).unlink(missing_ok=True)
         self._progress.done.append(week.number)
         self._keep(self._progress)
 
