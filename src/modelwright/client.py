@@ -36,6 +36,7 @@ class Api:
 
     def __init__(self, endpoint: str, token: str, as_of: datetime | None = None) -> None:
         self.endpoint = endpoint.rstrip("/")
+        self.token = token
         self.as_of = as_of
         self._session = requests.Session()
         self._session.headers["authorization"] = f"Bearer {token}"
@@ -88,9 +89,13 @@ class Api:
                 return
 
 
-def full_name(stream: str, workspace: str = "default") -> str:
-    """Return a stream's full name; ``MODEL#flights`` means that of the default workspace."""
-    return stream if stream.startswith("WS#") else f"WS#{workspace}#{stream}"
+def full_name(stream: str, token: str) -> str:
+    """Return a stream's full name; ``MODEL#flights`` means that of the token's workspace."""
+    if stream.startswith("WS#"):
+        return stream
+    parts = token.split(".")
+    workspace = parts[1] if len(parts) > 1 else "default"
+    return f"WS#{workspace}#{stream}"
 
 
 def whole_log(api: Api) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

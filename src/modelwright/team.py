@@ -52,7 +52,9 @@ def read_team(folder: Path) -> Team:
     wheel = _wheel(package, {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))})
     digest = hashlib.sha256(wheel).hexdigest()
     views, on_demand = _declared(folder, package)
-    models = {key: {**model, "trainer": f"{package}.{model['trainer']}"} for key, model in document["models"].items()}
+    models = {
+        key: _within(model, package, f"{folder / _FILE}: models.{key}") for key, model in document["models"].items()
+    }
     try:
         project = Project.model_validate(
             {
@@ -68,6 +70,15 @@ def read_team(folder: Path) -> Team:
         faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
         raise InvalidInput(f"{folder / _FILE}: {faults}") from error
     return Team(project, wheel, digest)
+
+
+def _within(model: Any, package: str, place: str) -> dict[str, Any]:
+    """Return a model's declaration with its trainer as the functions will import it."""
+    trainer = str(model.get("trainer", "")) if isinstance(model, dict) else ""
+    module, _, function = trainer.partition(":")
+    if not module or not function:
+        raise InvalidInput(f"{place}: trainer must be module:function, such as trainer:train, not {trainer!r}")
+    return {**model, "trainer": f"{package}.{trainer}"}
 
 
 def _document(folder: Path) -> dict[str, Any]:

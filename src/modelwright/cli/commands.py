@@ -145,7 +145,8 @@ def demo(
 @log.command("show")
 def show(stream: Annotated[str, typer.Argument(help="Such as MODEL#flights.")], endpoint: Endpoint = "") -> None:
     """Print a stream of the log, oldest first."""
-    for item in stacks.connect(endpoint).stream(full_name(stream)):
+    api = stacks.connect(endpoint)
+    for item in api.stream(full_name(stream, api.token)):
         envelope = json.loads(item["envelope"])
         data = json.dumps(envelope["data"], sort_keys=True)
         typer.echo(f"{envelope['sequence']:>6} {envelope['at']} {envelope['type']:<22} {envelope['actor']} {data}")

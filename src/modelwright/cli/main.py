@@ -15,3 +15,7 @@ def run() -> None:
         app()
     except ModelwrightError as error:
         sys.exit(f"modelwright: {error}")
+
+
+if __name__ == "__main__":
+    run()

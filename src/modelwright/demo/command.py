@@ -24,7 +24,7 @@ from modelwright.demo.cost import memory_sizes
 from modelwright.demo.data import LATE_MIN, Flights, Week, weeks
 from modelwright.demo.observer import Observer
 from modelwright.demo.outcomes import Outcomes
-from modelwright.demo.replay import MODEL, Progress, Replay
+from modelwright.demo.replay import BROKEN_WEEK, LIVED_EVERY, MODEL, PLANTED_FROM, Progress, Replay
 from modelwright.errors import InvalidInput, LocalStackError, ModelwrightError
 from modelwright.governance import verifier
 from modelwright.local import stacks
@@ -53,6 +53,9 @@ def play(workdir: Path, *, chosen: int, report: Path | None, port: int) -> bool:
     progress = Progress.read(home / "progress.json")
     if progress.finished:
         found = reports.read(home / "report.json")
+        if found["options"]["weeks"] != chosen:
+            held = f"a finished demo of {found['options']['weeks']} weeks"
+            raise LocalStackError(f"{home.parent} holds {held}: remove it, or choose another --workdir")
         print(live.summary(found))  # noqa: T201 - this is what the command is for
         print(f"This folder holds a finished demo; for another one, remove {home.parent} first.")  # noqa: T201
         if report is not None:
@@ -71,19 +74,40 @@ def play(workdir: Path, *, chosen: int, report: Path | None, port: int) -> bool:
 
 
 def faults(report: reports.Report) -> list[str]:
-    """Return what does not hold and must, as sentences."""
-    deliveries, parity = report["deliveries"], report["parity"]
+    """Return what does not hold and must, as sentences; short replays are not asked for what comes later."""
+    deliveries, parity, weeks_ = report["deliveries"], report["parity"], report["options"]["weeks"]
     checks = [
         (not report["flights"]["faults"], f"flights: {'; '.join(report['flights']['faults'][:3])}"),
         (parity["compared"] == parity["equal"], f"online and offline differ: {parity['first_difference']}"),
+        (parity["compared"] > 0 or weeks_ < LIVED_EVERY, "no flight was compared online and offline"),
         (report["chain"]["verified"], f"the log is broken: {'; '.join(report['chain']['breaks'][:3])}"),
         (report["dead_letters"] == 0, f"{report['dead_letters']} dead letters"),
         (
             deliveries["expected"] == deliveries["handled"],
             f"{deliveries['handled']} of {deliveries['expected']} deliveries were handled",
         ),
+        (
+            _quarantined(report) or weeks_ < BROKEN_WEEK,
+            "the broken weather file was not held back with both faults named",
+        ),
+        (not _trained_on_broken(report), "a retraining was decided while the broken file was in quarantine"),
+        (bool(report["rollbacks"]) or weeks_ < PLANTED_FROM + 4, "the planted challenger was not rolled back"),
+        (
+            report["auc_difference"]["low"] > 0 or weeks_ < weeks()[-1].number,
+            "over the year the loop is not better than the January model by more than chance",
+        ),
     ]
     return [text for held, text in checks if not held]
+
+
+def _quarantined(report: reports.Report) -> bool:
+    reasons = [" ".join(held["reasons"]) for held in report["quarantines"] if held["source"] == "weather"]
+    return any("wind_speed" in text and "Celsius" in text for text in reasons)
+
+
+def _trained_on_broken(report: reports.Report) -> bool:
+    spans = [(held["at"], held["released"] or "9999") for held in report["quarantines"]]
+    return any(begun <= training["at"] < end for begun, end in spans for training in report["retrainings"])
 
 
 class _Session:

@@ -8,8 +8,10 @@ Otherwise: upload the zips that are new -> translate SAM -> create or update the
 
 import hashlib
 import json
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -81,7 +83,8 @@ def deploy(
         client: makes boto3 clients.
 
     Raises:
-        LocalStackError: the template is invalid, or a resource failed; names it and the reason.
+        LocalStackError: the template is invalid, a function does not start, or a resource failed; names it
+            and the reason.
     """
     text = template.read_text(encoding="utf-8")
     parsed = translation.parse(text)
@@ -94,11 +97,13 @@ def deploy(
     if _tag(current) == digest:
         return _deployed(cloudformation, stack, changed=False)
     bucket = f"{stack}-deployment"
+    _refuse_unstartable(packages.sources.functions, names)
     _upload(client("s3"), bucket, {keys[name]: packages.zip(name) for name in names})
     local = translation.with_code(
         translation.zip_images(parsed), {name: f"s3://{bucket}/{key}" for name, key in keys.items()}
     )
     processed = translation.route_apis(translation.translate(local, parameters, REGION))
+    translation.refuse_dangling(processed)
     client("s3").put_object(Bucket=bucket, Key="template.json", Body=json.dumps(processed).encode())
     request = {
         "StackName": stack,
@@ -153,6 +158,26 @@ def _refuse_unknown(parameters: Mapping[str, str], template: Mapping[str, Any]) 
     unknown = sorted(set(parameters) - set(template.get("Parameters", {})))
     if unknown:
         raise LocalStackError(f"template.yaml has no parameter {', '.join(unknown)}")
+
+
+def _refuse_unstartable(functions: Path, names: Sequence[str]) -> None:
+    """Import every handler once, in a process of its own: else its first event would find out."""
+    command = [sys.executable, "-c", _START, str(functions), *names]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own arguments
+    if tried.returncode:
+        raise LocalStackError(f"a function does not start: {tried.stderr.strip().splitlines()[-1]}")
+
+
+_START = """
+import importlib, sys
+folder, *names = sys.argv[1:]
+sys.path.insert(0, folder)
+for name in names:
+    try:
+        importlib.import_module(f"{name}.handler")
+    except Exception as error:
+        sys.exit(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}")
+"""
 
 
 def _digest(text: str, keys: Mapping[str, str], parameters: Mapping[str, str]) -> str:

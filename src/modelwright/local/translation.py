@@ -1,14 +1,16 @@
 """The SAM template as the emulator can take it; pure functions on dictionaries.
 
-Order: ``zip_images`` and ``with_code`` on the SAM template, ``translate``, then ``route_apis`` on
-the CloudFormation that comes out.
+Order: ``zip_images`` and ``with_code`` on the SAM template, ``translate``, then ``route_apis`` and
+``refuse_dangling`` on the CloudFormation that comes out.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, TypeAlias
 
 import boto3
+import yaml
 from samtranslator.metrics.metrics import Metrics
 from samtranslator.model.exceptions import InvalidDocumentException
 from samtranslator.parser.parser import Parser
@@ -31,8 +33,18 @@ _AUTHORIZER = "x-amazon-apigateway-authorizer"
 
 
 def parse(text: str) -> Template:
-    """Return the template of a YAML text with CloudFormation's short tags."""
-    parsed: Template = yaml_parse(text)
+    """Return the template of a YAML text with CloudFormation's short tags.
+
+    Raises:
+        LocalStackError: it is no YAML, or has no resources; names the line.
+    """
+    try:
+        parsed: Template = yaml_parse(text)
+    except yaml.MarkedYAMLError as fault:
+        line = fault.problem_mark.line + 1 if fault.problem_mark else 0
+        raise LocalStackError(f"template.yaml is no YAML in line {line}: {fault.problem}") from fault
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("Resources"), dict):
+        raise LocalStackError("template.yaml has no Resources")
     return parsed
 
 
@@ -109,6 +121,47 @@ def route_apis(template: Template) -> Template:
             public, tags = True, {"ms-custom-id": PUBLIC_API}
         resource["Properties"] = {"ProtocolType": "HTTP", "Name": identity, "Tags": tags} | _cors(body)
     return changed
+
+
+def refuse_dangling(template: Template) -> None:
+    """Refuse references to what a CloudFormation template does not have.
+
+    MiniStack resolves them to nothing in silence. Until: it refuses them as AWS does.
+
+    Raises:
+        LocalStackError: names the resource or output and what it refers to.
+    """
+    known = {*template["Resources"], *template.get("Parameters", {})}
+    for identity, part in [*template["Resources"].items(), *template.get("Outputs", {}).items()]:
+        for name in _references(part):
+            if name not in known and not name.startswith("AWS::"):
+                raise LocalStackError(f"template.yaml: {identity} refers to {name}, which is not in it")
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _REFERENCES.get(key, _references)(inner)
+
+
+def _of_attribute(value: Any) -> Iterator[str]:
+    yield value[0] if isinstance(value, list) else str(value).split(".", 1)[0]
+
+
+def _of_text(value: Any) -> Iterator[str]:
+    text, given = value if isinstance(value, list) else (value, {})
+    yield from (name.split(".", 1)[0] for name in re.findall(r"\$\{([^!}][^}]*)\}", text) if name not in given)
+    yield from _references(given)
+
+
+_REFERENCES: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "Ref": lambda value: iter([str(value)]),
+    "Fn::GetAtt": _of_attribute,
+    "Fn::Sub": _of_text,
+}
 
 
 def _functions(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:

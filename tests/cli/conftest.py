@@ -1,0 +1,28 @@
+"""A folder whose stack was started by ``modelwright up --detach``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from e2e import shell
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder, the port, and what the first ``up`` said."""
+
+    folder: Path
+    port: int
+    up: shell.Said
+
+    def run(self, *arguments: str, **environment: str) -> shell.Said:
+        return shell.run(*arguments, folder=self.folder, **environment)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder, port = tmp_path_factory.mktemp("home"), shell.free_port()
+    up = shell.run("up", "--detach", "--port", str(port), folder=folder)
+    yield Home(folder, port, up)
+    shell.run("down", folder=folder)
