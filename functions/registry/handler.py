@@ -28,6 +28,11 @@ class AdmitPrincipal(BaseModel):
     grants: tuple[access.Grant, ...]
 
 
+def _create_version(request: Request, w: Wiring) -> Any:
+    protocol(request)
+    return versions.create(request.call, request.told(m.CreateVersion), tables=w.tables, log=w.log, blobs=w.blobs)
+
+
 def _set_alias(request: Request, w: Wiring) -> Any:
     protocol(request)
     return transitions.set_alias(request.call, request.told(m.SetAlias), tables=w.tables, log=w.log, gates=gate)
@@ -73,7 +78,7 @@ ROUTES = (
     Route("POST", "/<api>/<api_version>/mlflow/registered-models/alias", _set_alias),
     rpc("GET", "registered-models/alias", m.OfAlias, transitions.get_by_alias),
     rpc("DELETE", "registered-models/alias", m.OfAlias, transitions.delete_alias),
-    rpc("POST", "model-versions/create", m.CreateVersion, versions.create),
+    Route("POST", "/<api>/<api_version>/mlflow/model-versions/create", _create_version),
     rpc("GET", "model-versions/get", m.OfVersion, versions.get),
     rpc("GET", "model-versions/get-download-uri", m.OfVersion, versions.download_uri),
     rpc("GET", "model-versions/search", m.Search, versions.search),

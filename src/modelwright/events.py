@@ -422,7 +422,11 @@ class RegisteredModelChanged(Event):
 
 
 class ModelVersionCreated(Event):
-    """A version of a registered model exists."""
+    """A version of a registered model exists.
+
+    Attributes:
+        artifact_digest: SHA-256 of its ``model.pkl``; empty when it has none, or one too large to be read.
+    """
 
     model: str
     version: int
@@ -431,6 +435,7 @@ class ModelVersionCreated(Event):
     run_id: str = ""
     training_id: str = ""
     features: tuple[str, ...] = ()
+    artifact_digest: str = ""
 
 
 class ModelVersionDeleted(Event):

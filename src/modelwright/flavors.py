@@ -63,7 +63,7 @@ class Sklearn:
     def load(self, read: Folder, options: dict[str, Any]) -> Scorer:
         """See ``Flavor``."""
         try:
-            # A version's artifacts are written by those who may train, and its digest is in the log.
+            # A version's artifacts are written by those who may train; ``read`` refuses what was put there later.
             estimator = pickle.loads(read(str(options.get("pickled_model", MODEL_FILE))))  # noqa: S301
         except (pickle.UnpicklingError, ImportError, AttributeError, EOFError, ValueError, TypeError) as error:
             raise PluginError(f"its pickle does not load: {type(error).__name__}: {error}") from error
@@ -99,12 +99,14 @@ class OpenModel:
         return scores
 
 
-def open_model(name: str, artifact_key: str, *, blobs: Blobs, flavors: Flavors) -> OpenModel:
+def open_model(name: str, artifact_key: str, *, digest: str, blobs: Blobs, flavors: Flavors) -> OpenModel:
     """Load a model folder.
 
     Args:
         name: for messages, e.g. ``flights v3``.
         artifact_key: the folder's prefix in the artifacts bucket, ending in ``/``.
+        digest: SHA-256 that the registry knows of ``model.pkl``. No file but ``MLmodel`` is then read that has
+            another, so that nothing is executed that was put there later, under whatever name. Empty: unknown.
         blobs: where it lies.
         flavors: the plugins.
 
@@ -117,7 +119,9 @@ def open_model(name: str, artifact_key: str, *, blobs: Blobs, flavors: Flavors) 
 
     def read(file: str) -> bytes:
         body = blobs.get("artifacts", artifact_key + file).body
-        digests[file] = hashlib.sha256(body).hexdigest()
+        found = digests[file] = hashlib.sha256(body).hexdigest()
+        if digest and file != "MLmodel" and found != digest:
+            raise Unavailable(f"{name} does not load: {file} has the digest {found}, the registry knows {digest}")
         return body
 
     try:

@@ -8,9 +8,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from cli.conftest import Home
 from e2e import shell
 
+from cli.conftest import Home
 from modelwright.local.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -127,7 +127,7 @@ def test_the_log_verifies_here_and_where_only_the_standard_library_is(home: Home
     assert here.code == 0, here
     assert "verified" in here.out
     assert home.run("log", "export", "log.jsonl").code == 0
-    import modelwright.governance.verifier as verifier
+    from modelwright.governance import verifier
 
     alone = shell.execute(sys.executable, "-I", "-S", str(Path(verifier.__file__)), "log.jsonl", folder=home.folder)
     assert alone.code == 0, alone

@@ -9,10 +9,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
+import modelwright.demo
 from e2e import shell
 from e2e.almanac import Sides, raw_flights
-
+from e2e.desk import Desk, second_workspace
+from modelwright.client import TOKEN, Api
+from modelwright.demo.observer import Observer
+from modelwright.demo.outcomes import Outcomes
+from modelwright.local import stacks
+from modelwright.local.packaging import Sources
 from modelwright.local.stack import Running, Stack
+from modelwright.team import read_team
 
 WEEKS = 12
 
@@ -101,3 +109,20 @@ def dead_letters(running: Running) -> int:
     found = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=asked)["Attributes"] for url in queues]
     assert found
     return sum(int(attributes["ApproximateNumberOfMessages"]) for attributes in found)
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A stack with a virtual clock, the demo's project in both of its workspaces, and nothing else in it."""
+    folder = tmp_path_factory.mktemp("desk")
+    running = stacks.up(
+        folder, port=shell.free_port(), workspace="default", detach=True, virtual_time=True, say=lambda _: None
+    )
+    assert running is not None
+    team = read_team(Path(modelwright.demo.__file__).parent / "project")
+    other = second_workspace(running)
+    for token in (running.extra[TOKEN], other):
+        stacks.apply(team, Api(running.url, token))
+    observer = Observer(running, Sources.find().template.read_text(encoding="utf-8"))
+    yield Desk(running, team, observer, Outcomes(folder / ".modelwright" / "invocations.jsonl"), other)
+    Stack(folder).reset()

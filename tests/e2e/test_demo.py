@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+
 from e2e.almanac import start_of
 from e2e.conftest import WEEKS, Aftermath, Replayed
-
 from modelwright.local.packaging import Sources
 
 pytestmark = pytest.mark.e2e
@@ -325,7 +325,7 @@ _Template.add_multi_constructor("!", _plain)
 def consumers(template: str) -> Counter[str]:
     """Return how many functions the template's rules deliver each type of our own events to."""
     counted: Counter[str] = Counter()
-    for resource in yaml.load(template, _Template)["Resources"].values():  # noqa: S506 - a safe loader
+    for resource in yaml.load(template, _Template)["Resources"].values():
         for rule in resource.get("Properties", {}).get("Events", {}).values() if _is_function(resource) else ():
             pattern = rule["Properties"].get("Pattern", {}) if rule["Type"] == "EventBridgeRule" else {}
             if pattern.get("source") == ["modelwright"]:

@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from e2e import shell
 from e2e.almanac import raw_flights
 
@@ -39,7 +39,7 @@ class Resumed:
 
 
 @pytest.fixture(scope="module")
-def resumed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resumed]:
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
     folder = tmp_path_factory.mktemp("kill")
     up = ("up", "--virtual-time", "--port", str(shell.free_port()))
     demo = ("demo", "--weeks", str(WEEKS), "--report", "out.json")
@@ -56,7 +56,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resumed]:
         said = shell.run(*demo, folder=folder, limit_s=180)
         after = [envelope["id"] for envelope in shell.exported(folder, folder / "after.jsonl")]
         verified = shell.run("log", "verify", folder=folder)
-    yield Resumed(folder, broken, broken_code, up_code, said, before, after, verified)
+    return Resumed(folder, broken, broken_code, up_code, said, before, after, verified)
 
 
 def test_up_ends_cleanly_when_it_is_told_to(resumed: Resumed) -> None:

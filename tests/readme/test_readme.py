@@ -81,12 +81,12 @@ def test_the_wheel_has_all_that_the_commands_need(tmp_path: Path) -> None:
     )  # fmt: skip
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)],
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)],
         check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     site = tmp_path / "site"
     run = f"PYTHONPATH={site} {sys.executable} -m modelwright.cli.main"
-    where = f"PYTHONPATH={site} {sys.executable} -c 'import modelwright; print(modelwright.__file__)'"
+    where = f'PYTHONPATH={site} {sys.executable} -c "import modelwright; print(modelwright.__file__)"'
     script = f"""
         trap '{run} down' EXIT
         {where}

@@ -1,7 +1,8 @@
 """The use case of labels: join them with the predictions they belong to, measure, and say when a champion got worse.
 
 Labels come late, in any order, and some twice; each prediction of a version is counted once,
-with the first label that came. What was joined is kept as ``labelled/<ws>/<model>/<digest>.parquet``
+with the answer that was asked for first (so that nobody improves a figure by asking again when the outcome is
+known) and the first label that came. What was joined is kept as ``labelled/<ws>/<model>/<digest>.parquet``
 for training and for later comparisons. Champion and time of its promotion come from
 ``AliasChanged``; while none was heard, the version that answered as champion most often is taken.
 """
@@ -49,7 +50,8 @@ LABELLED = pa.schema(
         pa.field("label", pa.int8()),
     ]
 )
-_LOGGED = ["prediction_id", "as_of", "version", "role", "score", "request_id"]
+_OF_REQUEST = {"request_id": pa.string(), "asked_at": pa.timestamp("us", tz="UTC")}
+_LOGGED = ["prediction_id", "as_of", "version", "role", "score", *_OF_REQUEST]
 _THREADS = 16
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
@@ -254,7 +256,7 @@ def _labels(blobs: Blobs, key: str, model: Model, time: str) -> pa.Table:
 
 
 def _predictions(blobs: Blobs, workspace: str, model: str, labels: pa.Table) -> pa.Table:
-    """Read the partitions of the prediction log on the days of the labels."""
+    """Read the partitions of the prediction log on the days of the labels' rows, whenever these were asked."""
     days = pc.unique(labels.column("time").drop_null().cast(pa.int64()).combine_chunks()).to_numpy() // _DAY_US
     prefixes = [f"predictions/{workspace}/{model}/dt={_day(day)}/" for day in np.unique(days)]
 
@@ -264,26 +266,24 @@ def _predictions(blobs: Blobs, workspace: str, model: str, labels: pa.Table) -> 
     with ThreadPoolExecutor(_THREADS) as pool:
         listings = pool.map(lambda prefix: [listed.key for listed in blobs.list("lake", prefix)], prefixes)
         tables = list(pool.map(read, [key for keys in listings for key in keys]))
-    schema = pa.schema(
-        [LABELLED.field(name) if name != "request_id" else pa.field(name, pa.string()) for name in _LOGGED]
-    )
+    schema = pa.schema([*list(LABELLED)[:5], *(pa.field(name, kind) for name, kind in _OF_REQUEST.items())])
     return pa.concat_tables([table.cast(schema) for table in tables]) if tables else schema.empty_table()
 
 
 def _join(labels: pa.Table, predictions: pa.Table) -> pa.Table:
-    """Join by id; of several predictions of a version for an id one counts, by role and then by request id."""
+    """Join by id; of several answers of a version for an id the one asked first counts, then by request id."""
     ids = labels.column("id").combine_chunks()
     position = pc.index_in(predictions.column("prediction_id"), value_set=ids).combine_chunks()
     known = position.is_valid()
     predictions, position = predictions.filter(known), position.filter(known).to_numpy()
-    role = pc.index_in(predictions.column("role"), value_set=pa.array(ROLES)).fill_null(len(ROLES)).to_numpy()
+    asked = predictions.column("asked_at").cast(pa.int64()).to_numpy()
     version = predictions.column("version").to_numpy()
-    order = np.lexsort((_ranks(predictions.column("request_id")), role, version, position))
+    order = np.lexsort((_ranks(predictions.column("request_id")), asked, version, position))
     position, version = position[order], version[order]
     if len(order):
         first = np.concatenate([[True], (position[1:] != position[:-1]) | (version[1:] != version[:-1])])
         order, position = order[first], position[first]
-    chosen = predictions.take(pa.array(order)).drop_columns(["request_id"])
+    chosen = predictions.take(pa.array(order)).drop_columns(list(_OF_REQUEST))
     label = labels.column("label").combine_chunks().take(pa.array(position))
     return chosen.append_column("label", label).cast(LABELLED).combine_chunks()
 

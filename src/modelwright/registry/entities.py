@@ -18,6 +18,8 @@ GUARDED = (CHAMPION, CHALLENGER)
 """Aliases that gates guard; all others are free."""
 STAGES = ("None", "Staging", "Production", "Archived")
 PROMPT = "mlflow.prompt.is_prompt"
+UNPINNED_TAG = "modelwright.unpinned"
+"""Why it is not known what a version's file must be."""
 METRIC_TAG, DIGEST_TAG, EVALUATION_TAG = "modelwright.metric.", "modelwright.dataset_digest", "modelwright.evaluation"
 _NAME_LENGTH, _ALIAS_LENGTH, KEY_LENGTH, TAG_LENGTH = 256, 255, 250, 100_000
 _KEPT_TRANSITIONS = 20
@@ -149,7 +151,11 @@ class RegisteredModel(Document):
 
 
 class ModelVersion(Document):
-    """One version: where its files lie, and what is known of how it came about."""
+    """One version: where its files lie, and what is known of how it came about.
+
+    Attributes:
+        artifact_digest: SHA-256 of ``model.pkl`` when the version was made; nothing else is ever served.
+    """
 
     model: str
     version: int
@@ -157,6 +163,7 @@ class ModelVersion(Document):
     updated: int
     source: str
     artifact_key: str = ""
+    artifact_digest: str = ""
     run_id: str = ""
     run_link: str = ""
     model_id: str = ""

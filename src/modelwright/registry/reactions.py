@@ -45,6 +45,7 @@ def register(call: Call, delivery: Delivery, *, tables: Tables, log: Log, gates:
         run_id=version.run_id,
         training_id=event.training_id,
         features=event.features,
+        artifact_digest=version.artifact_digest,
     )
     alias = CHALLENGER if CHAMPION in model.aliases else CHAMPION
     results = judge(version, alias, model, policy_of(call, model.name, tables), gates)
@@ -112,6 +113,7 @@ def _trained(call: Call, event: TrainingCompleted, model: RegisteredModel) -> Mo
         updated=now,
         source=f"{SCHEME}:/{key.removeprefix(f'{call.workspace}/').rstrip('/')}",
         artifact_key=key,
+        artifact_digest=event.artifact_digest,
         run_id=hashlib.sha256(event.training_id.encode()).hexdigest()[:32],
         user_id="modelwright",
         description=f"trained by {event.trigger} on {event.rows} rows",

@@ -1,17 +1,19 @@
 """MLflow's use cases of model versions."""
 
-from typing import Any
+import hashlib
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from modelwright.artifacts import SCHEME, key_of_path, path_of, resource_of_path
 from modelwright.context import Call
-from modelwright.errors import InvalidInput
+from modelwright.errors import InvalidInput, NotFound
 from modelwright.events import AliasChanged, ModelVersionCreated, ModelVersionDeleted
 from modelwright.filters import Searchable, matches, rank
 from modelwright.log import Log
 from modelwright.protocol import page
 from modelwright.registry.entities import (
     PROMPT,
+    UNPINNED_TAG,
     ModelVersion,
     RegisteredModel,
     checked_name,
@@ -29,7 +31,11 @@ from modelwright.registry.messages import (
 )
 from modelwright.registry.models import milliseconds, readable, without_prompts, writable
 from modelwright.registry.store import RegistryStore
-from modelwright.storage import Tables, Write
+from modelwright.storage import Blobs, Tables, Write
+
+MODEL_FILE = "model.pkl"
+PINNED_BYTES = 200_000_000
+"""A larger file is not read, and so not known."""
 
 _SEARCHABLE = Searchable(
     "a model version",
@@ -39,24 +45,41 @@ _SEARCHABLE = Searchable(
 )
 
 
-def create(call: Call, message: CreateVersion, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Make the next version: its number is the highest ever given plus one."""
+class Files(NamedTuple):
+    """Where a version's files lie and what they must be.
+
+    Attributes:
+        key: a prefix (ending in ``/``) of the artifacts bucket; empty when they lie elsewhere.
+        digest: SHA-256 of ``model.pkl``; empty when it is not known.
+        unpinned: why it is not known, if that is a fault of the file.
+    """
+
+    key: str = ""
+    digest: str = ""
+    unpinned: str = ""
+
+
+def create(call: Call, message: CreateVersion, *, tables: Tables, log: Log, blobs: Blobs) -> dict[str, Any]:
+    """Make the next version: its number is the highest ever given plus one, and its file is what lies there now."""
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
     now, model_id = milliseconds(call), message.model_id or _model_id(message.source)
+    files = files_of(call, message.source, store, blobs)
+    tags = {k: v for tag in message.tags for k, v in checked_tag(tag.key, tag.value).items()}
     version = ModelVersion(
         model=model.name,
         version=model.newest + 1,
         created=now,
         updated=now,
         source=message.source,
-        artifact_key=artifact_key(call, message.source, store),
+        artifact_key=files.key,
+        artifact_digest=files.digest,
         run_id=message.run_id or (store.run_of(model_id) if model_id else ""),
         run_link=message.run_link,
         model_id=model_id,
         user_id=call.actor,
         description=message.description,
-        tags={k: v for tag in message.tags for k, v in checked_tag(tag.key, tag.value).items()},
+        tags={**tags, UNPINNED_TAG: files.unpinned} if files.unpinned else tags,
     )
     event = ModelVersionCreated(
         model=model.name,
@@ -64,6 +87,7 @@ def create(call: Call, message: CreateVersion, *, tables: Tables, log: Log) -> d
         source=version.source,
         artifact_key=version.artifact_key,
         run_id=version.run_id,
+        artifact_digest=version.artifact_digest,
     )
     grown = model.model_copy(update={"newest": version.version, "updated": now})
     writes = [store.put_model(grown), store.put_version(grown, version)]
@@ -71,11 +95,11 @@ def create(call: Call, message: CreateVersion, *, tables: Tables, log: Log) -> d
     return {"model_version": version.answer(grown)}
 
 
-def artifact_key(call: Call, source: str, store: RegistryStore) -> str:
-    """Return the prefix (ending in ``/``) of the artifacts bucket that a source names; empty when it lies elsewhere.
+def files_of(call: Call, source: str, store: RegistryStore, blobs: Blobs) -> Files:
+    """Return the files that a source names.
 
     The platform reads what lies there in its own name, so the caller must be allowed to read it.
-    ``models:/<name>/<version>`` and ``models:/<name>@<alias>`` are another version's files.
+    ``models:/<name>/<version>`` and ``models:/<name>@<alias>`` are another version's files, as they were then.
 
     Raises:
         InvalidInput: the source is not well formed.
@@ -84,12 +108,12 @@ def artifact_key(call: Call, source: str, store: RegistryStore) -> str:
     path = path_of(source)
     if path:
         call.authorise("artifacts:read", resource_of_path(path))
-        return key_of_path(call.workspace, path) + "/"
+        return _pinned(key_of_path(call.workspace, path) + "/", blobs)
     parts = urlsplit(source)
     if path == "" or (parts.scheme == SCHEME):
         raise InvalidInput(f"Invalid model version source: '{source}' names no folder")
     if parts.scheme != "models":
-        return ""
+        return Files()
     return _copied(call, parts.path.strip("/"), source, store)
 
 
@@ -222,7 +246,17 @@ def _model_id(source: str) -> str:
     return head if source.startswith("models:/m-") else ""
 
 
-def _copied(call: Call, path: str, source: str, store: RegistryStore) -> str:
+def _pinned(key: str, blobs: Blobs) -> Files:
+    try:
+        size = blobs.size("artifacts", key + MODEL_FILE)
+        if size > PINNED_BYTES:
+            return Files(key, "", f"{MODEL_FILE} has {size} bytes; up to {PINNED_BYTES} are read to know its digest")
+        return Files(key, hashlib.sha256(blobs.get("artifacts", key + MODEL_FILE).body).hexdigest())
+    except NotFound:
+        return Files(key)
+
+
+def _copied(call: Call, path: str, source: str, store: RegistryStore) -> Files:
     name, at, alias = path.partition("@")
     if not at:
         name, _, number = path.partition("/")
@@ -230,4 +264,5 @@ def _copied(call: Call, path: str, source: str, store: RegistryStore) -> str:
             raise InvalidInput(f"Invalid model version source: '{source}' is no models:/<name>/<version>")
     call.authorise("models:read", f"model/{name}")
     model = store.model(checked_name(name))
-    return store.version(model, model.version_of(alias) if at else int(number)).artifact_key
+    copied = store.version(model, model.version_of(alias) if at else int(number))
+    return Files(copied.artifact_key, copied.artifact_digest, copied.tags.get(UNPINNED_TAG, ""))

@@ -82,7 +82,7 @@ def note_quarantine(call: Call, delivery: Delivery, *, tables: Tables, log: Log)
 def note_version(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
     """Remember where a version's artifacts lie."""
     event: ModelVersionCreated = delivery.event
-    write = store.put_version(call.workspace, event.model, event.version, event.artifact_key, event.features)
+    write = store.put_version(call.workspace, event)
     log.commit(call, (), [write], delivery=delivery, table="retraining")
 
 
@@ -349,8 +349,8 @@ class _Deciding:
             reserved=rules.millionths(terms.reserve),
         )
         if standing.champion is not None:
-            key, features = store.load_version(self.tables, call.workspace, standing.model, standing.champion)
-            training = training.having(champion_key=key, champion_features=features)
+            known = store.load_version(self.tables, call.workspace, standing.model, standing.champion)
+            training = training.having(**known)
         decision = Decision(
             at=call.now,
             trigger=name,

@@ -86,6 +86,7 @@ class Training(Document):
 
     Attributes:
         champion_key: artifacts of the champion to compare with; empty when there is none.
+        champion_digest: SHA-256 that its ``model.pkl`` must have; empty when the registry could not say.
         champion_features: the inputs that the champion was made for; empty when it did not say.
         requested: domain time; all of the training happens as of it.
         requested_wall: wall time, since a process that hangs does so in real time.
@@ -105,6 +106,7 @@ class Training(Document):
     window: Window
     champion: int | None = None
     champion_key: str = ""
+    champion_digest: str = ""
     champion_features: tuple[str, ...] = ()
     labels_until: datetime | None = None
     requested: datetime
@@ -192,10 +194,16 @@ def load_version(tables: Tables, workspace: str, model: str, number: int) -> tup
     return (item["artifact_key"], tuple(item["features"])) if item else ("", ())
 
 
-def put_version(workspace: str, model: str, number: int, artifact_key: str, features: tuple[str, ...]) -> Put:
+def put_version(workspace: str, version: ModelVersionCreated) -> Put:
     """Return the write of where a new version lies, which is the same however often it comes."""
-    key = _version_key(workspace, model, number)
-    item = {"pk": key.pk, "sk": key.sk, "artifact_key": artifact_key, "features": list(features)}
+    key = _version_key(workspace, version.model, version.version)
+    item = {
+        "pk": key.pk,
+        "sk": key.sk,
+        "artifact_key": version.artifact_key,
+        "artifact_digest": version.artifact_digest,
+        "features": list(version.features),
+    }
     return Put("retraining", item, Anything())
 
 

@@ -242,7 +242,8 @@ def _champion_scores(workspace: str, training: Training, held: Examples, shop: W
     name = f"{training.model} v{training.champion}"
     if not training.champion_key.startswith(f"{workspace}/"):
         raise Unavailable(f"where {name} lies is not known")
-    champion = open_model(name, training.champion_key, blobs=shop.blobs, flavors=shop.flavors)
+    place, digest = training.champion_key, training.champion_digest
+    champion = open_model(name, place, digest=digest, blobs=shop.blobs, flavors=shop.flavors)
     features = training.champion_features or tuple(held.frame.columns)
     if missing := [feature for feature in features if feature not in held.frame.columns]:
         raise Unavailable(f"{name} needs {', '.join(missing)}, which the project no longer computes")

@@ -1,19 +1,22 @@
 """The prediction log: who said what about which row, as Parquet in the lake.
 
-``predictions/<ws>/<model>/dt=<day of as_of>/<request id>.parquet``; a request whose rows lie on several
-days writes one object for each, so that a day's partition is all of that day. Bytes follow from
-content, and the same request is the same object. One row per (prediction, version); exactly one row
-of a prediction has role ``champion`` or ``canary``: the one that answered.
+``predictions/<ws>/<model>/dt=<day of the row's own time>/<request id>.parquet``; a request whose rows lie
+on several days writes one object for each, so that a day's partition is all that was ever said about that
+day, whenever it was asked: labels, which know the row's time alone, find it there. ``as_of`` is the time as
+of which a row was answered, ``asked_at`` when. Nothing that was logged is overwritten: what a repeat of a
+request says about a day that is in the log is what the log says. One row per (prediction, version); exactly
+one row of a prediction in a request has role ``champion`` or ``canary``: the one that answered.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from modelwright.errors import Conflict, NotFound
 from modelwright.storage import Blobs
 
 SCHEMA = pa.schema(
@@ -25,8 +28,10 @@ SCHEMA = pa.schema(
         ("score", pa.float64()),
         ("request_id", pa.string()),
         ("mode", pa.string()),
+        ("asked_at", pa.timestamp("us", tz="UTC")),
     ]
 )
+_OF_LINES = SCHEMA.names[:5]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +45,68 @@ class Scored:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the lines of a request have in common."""
+
+    workspace: str
+    model: str
+    request_id: str
+    mode: str
+    asked_at: datetime
+
+
 def write(
-    lines: Sequence[Scored], *, workspace: str, model: str, request_id: str, mode: str, blobs: Blobs
-) -> tuple[str, ...]:
-    """Write the lines and return the keys of the objects, in order of days."""
+    lines: Sequence[Scored], times: Mapping[str, datetime], request: Request, *, blobs: Blobs
+) -> tuple[tuple[str, ...], list[Scored]]:
+    """Write the lines of the days that are not in the log yet.
+
+    Args:
+        lines: what was said.
+        times: the own time of each prediction's row.
+        request: which request it was.
+        blobs: the lake.
+
+    Returns:
+        The keys of the objects, in order of days, and the lines as they are in the log.
+
+    Raises:
+        Conflict: the log has other predictions under the request's id.
+    """
     days: dict[str, list[Scored]] = {}
     for line in lines:
-        days.setdefault(f"{line.as_of:%Y-%m-%d}", []).append(line)
-    keys = []
+        days.setdefault(f"{times[line.prediction_id]:%Y-%m-%d}", []).append(line)
+    keys, logged = [], []
     for day, of_day in sorted(days.items()):
-        columns = [[getattr(line, name) for line in of_day] for name in SCHEMA.names[:5]]
-        columns += [[request_id] * len(of_day), [mode] * len(of_day)]
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), buffer, compression="snappy")
-        key = f"predictions/{workspace}/{model}/dt={day}/{request_id}.parquet"
-        blobs.put("lake", key, buffer.getvalue())
+        key = f"predictions/{request.workspace}/{request.model}/dt={day}/{request.request_id}.parquet"
         keys.append(key)
-    return tuple(keys)
+        logged += _write_once(key, of_day, request, blobs)
+    return tuple(keys), logged
 
 
 def read(keys: Sequence[str], *, blobs: Blobs) -> Iterator[Scored]:
-    """Yield the lines of log objects."""
+    """Yield the lines of log objects; raises ``NotFound``."""
     for key in keys:
-        table = pq.read_table(io.BytesIO(blobs.get("lake", key).body))
-        for row in table.select(SCHEMA.names[:5]).to_pylist():
+        table = pq.read_table(io.BytesIO(blobs.get("lake", key).body), columns=_OF_LINES)
+        for row in table.to_pylist():
             yield Scored(**row)
+
+
+def _write_once(key: str, lines: Sequence[Scored], request: Request, blobs: Blobs) -> Sequence[Scored]:
+    try:
+        before = list(read([key], blobs=blobs))
+    except NotFound:
+        blobs.put("lake", key, _parquet(lines, request))
+        return lines
+    if {line.prediction_id for line in before} != {line.prediction_id for line in lines}:
+        raise Conflict(f"the log has other predictions of the request {request.request_id}")
+    return before
+
+
+def _parquet(lines: Sequence[Scored], request: Request) -> bytes:
+    columns = [[getattr(line, name) for line in lines] for name in _OF_LINES]
+    columns += [[value] * len(lines) for value in (request.request_id, request.mode, request.asked_at)]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), buffer, compression="snappy")
+    return buffer.getvalue()

@@ -43,6 +43,7 @@ class Asked:
         rows: with timestamps as UTC datetimes.
         ids: prediction ids, in the order of rows.
         times: the time column of each row.
+        request_id: the caller's key or, without one, the body's digest and the time at which it was asked.
         body_digest: SHA-256 of the body as it was sent.
     """
 
@@ -55,14 +56,15 @@ class Asked:
     keyed: bool
 
 
-def read(raw: bytes, idempotency_key: str, name: str, model: Model) -> Asked:
+def read(raw: bytes, idempotency_key: str, name: str, model: Model, now: datetime) -> Asked:
     """Check a request.
 
     Args:
         raw: the body.
-        idempotency_key: the caller's name for the request; empty: the body's digest names it.
+        idempotency_key: the caller's name for the request; empty: body and time name it.
         name: the model's name.
         model: its declaration.
+        now: domain time.
 
     Raises:
         InvalidInput: it is no JSON, has no rows, or some are wrong; the text names row and column.
@@ -84,7 +86,8 @@ def read(raw: bytes, idempotency_key: str, name: str, model: Model) -> Asked:
     _no_twins(ids, model.id_column)
     digest = hashlib.sha256(raw).hexdigest()
     times = tuple(row[model.time_column] for row in rows)
-    return Asked(body, rows, ids, times, idempotency_key or digest, digest, bool(idempotency_key))
+    request_id = idempotency_key or f"{digest}-{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+    return Asked(body, rows, ids, times, request_id, digest, bool(idempotency_key))
 
 
 def _checked(rows: Sequence[Mapping[str, Any]], name: str, model: Model) -> tuple[dict[str, Any], ...]:

@@ -1,8 +1,8 @@
 """A challenger's way into production: started by an alias, judged on realised labels, ended by evidence.
 
-Everything that arrives first changes what is *known* (aliases, versions, evidence) and then
-``_settled`` brings routes and rollout in line with it, whatever order deliveries came in. Of each
-challenger alias one rollout is made, at the first step, once there is a champion to compare with. While one is
+Everything that arrives first changes what is *known* (aliases, versions, evidence); ``start_what_waits``
+and ``commit`` of ``_Change`` then bring rollout and routes in line with it, whatever order deliveries came
+in. Of each challenger alias one rollout is made, at the first step, once there is a champion to compare with. While one is
 active a newer challenger **waits** for its end: a canary that every newer one could cut short would
 never finish, and two at once would split the labels that both need.
 
@@ -93,7 +93,11 @@ def follow_version(call: Call, delivery: Delivery, *, tables: Tables, log: Log) 
     """Remember where a new version's artifacts lie."""
     event: ModelVersionCreated = delivery.event
     version = Version(
-        model=event.model, version=event.version, artifact_key=event.artifact_key, features=event.features
+        model=event.model,
+        version=event.version,
+        artifact_key=event.artifact_key,
+        features=event.features,
+        artifact_digest=event.artifact_digest,
     )
     log.commit(call, (), [put_version(call.workspace, version)], delivery=delivery, table="rollout")
 

@@ -4,10 +4,11 @@ A version other than the champion never costs anybody an answer: if a canary or 
 load or cannot score, the champion answers and the reply carries a warning.
 
 A request with an ``Idempotency-Key`` is answered once: repeated, it gets what was logged, and with
-another body it is refused. Without a key a repetition is computed again and logged in the same place.
+another body it is refused. Without a key a body that comes again is another request, and the log has both;
+with the same (virtual) time too it is the same request, and what was logged stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,20 +46,21 @@ class Features(Protocol):
 
 
 class Models:
-    """Versions in memory, by number and artifact key; the least recently asked for goes first."""
+    """Versions in memory, by number, artifact key and digest; the least recently asked for goes first."""
 
     def __init__(self, *, blobs: Blobs, flavors: Flavors) -> None:
         self._blobs = blobs
         self._flavors = flavors
-        self._open: dict[tuple[int, str], OpenModel] = {}
+        self._open: dict[tuple[int, str, str], OpenModel] = {}
 
     def get(self, version: Version) -> OpenModel:
         """Return an open model; raises ``Unavailable`` with its name and the reason."""
-        key = (version.version, version.artifact_key)
+        key = (version.version, version.artifact_key, version.artifact_digest)
         model = self._open.pop(key, None)
         if model is None:
             name = f"{version.model} v{version.version}"
-            model = open_model(name, version.artifact_key, blobs=self._blobs, flavors=self._flavors)
+            place, digest = version.artifact_key, version.artifact_digest
+            model = open_model(name, place, digest=digest, blobs=self._blobs, flavors=self._flavors)
         self._open[key] = model
         if len(self._open) > _MODELS_KEPT:
             del self._open[next(iter(self._open))]
@@ -99,7 +101,7 @@ def predict(
     """
     call.authorise("predict:call", f"model/{model}")
     declared = project.model(model)
-    asked = requests.read(raw, idempotency_key, model, declared)
+    asked = requests.read(raw, idempotency_key, model, declared, call.now)
     earlier = load_answered(tables, call.workspace, model, asked.request_id) if asked.keyed else None
     if earlier is not None:
         return _repeated(asked, earlier, blobs)
@@ -112,18 +114,12 @@ def predict(
     plan, scores, warnings = _scored(plan, model, versions, frame, models)
     lines = list(_lines(asked, plan, scores, call.now))
     if not asked.body.dry_run:
-        keys = predictions.write(
-            lines,
-            workspace=call.workspace,
-            model=model,
-            request_id=asked.request_id,
-            mode=asked.body.mode,
-            blobs=blobs,
-        )
+        request = predictions.Request(call.workspace, model, asked.request_id, asked.body.mode, call.now)
+        keys, lines = predictions.write(lines, dict(zip(asked.ids, asked.times, strict=True)), request, blobs=blobs)
         if asked.keyed:
             known = Answered(request_id=asked.request_id, body_digest=asked.body_digest, keys=keys)
             tables.write([put_answered(call.workspace, model, known)])
-    answer = _answer(asked.request_id, [line for line in lines if line.role != "shadow"], warnings)
+    answer = _answer(asked, lines, warnings)
     if asked.body.return_features:
         for prediction, fed in zip(answer["predictions"], _records(frame), strict=True):
             prediction["features"] = fed
@@ -167,9 +163,10 @@ def _score(
 
 
 def _lines(asked: Asked, plan: Split, scores: Mapping[int, Mapping[int, float]], now: datetime) -> list[Scored]:
-    times = asked.times if asked.body.mode == "point_in_time" else (now,) * len(asked.ids)
+    online = asked.body.mode == "online"
+    as_of = [max(now, time) if online else time for time in asked.times]
     return [
-        Scored(identity, times[row], number, plan.role_of(number, row), scores[number][row])
+        Scored(identity, as_of[row], number, plan.role_of(number, row), scores[number][row])
         for row, identity in enumerate(asked.ids)
         for number in plan.versions
         if row in scores[number]
@@ -179,13 +176,14 @@ def _lines(asked: Asked, plan: Split, scores: Mapping[int, Mapping[int, float]],
 def _repeated(asked: Asked, earlier: Answered, blobs: Blobs) -> dict[str, Any]:
     if earlier.body_digest != asked.body_digest:
         raise Conflict(f"the Idempotency-Key {asked.request_id} named a request with another body")
-    logged = {line.prediction_id: line for line in predictions.read(earlier.keys, blobs=blobs) if line.role != "shadow"}
-    return _answer(asked.request_id, [logged[identity] for identity in asked.ids], ["answered before, from the log"])
+    return _answer(asked, predictions.read(earlier.keys, blobs=blobs), ["answered before, from the log"])
 
 
-def _answer(request_id: str, lines: Sequence[Scored], warnings: list[str]) -> dict[str, Any]:
-    listed = [{"id": s.prediction_id, "version": s.version, "role": s.role, "score": s.score} for s in lines]
-    return {"request_id": request_id, "predictions": listed, **({"warnings": warnings} if warnings else {})}
+def _answer(asked: Asked, lines: Iterable[Scored], warnings: list[str]) -> dict[str, Any]:
+    said = {line.prediction_id: line for line in lines if line.role != "shadow"}
+    ordered = [said[identity] for identity in asked.ids]
+    listed = [{"id": s.prediction_id, "version": s.version, "role": s.role, "score": s.score} for s in ordered]
+    return {"request_id": asked.request_id, "predictions": listed, **({"warnings": warnings} if warnings else {})}
 
 
 def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:

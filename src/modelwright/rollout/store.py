@@ -81,12 +81,17 @@ class Rollout(Document):
 
 
 class Version(Document):
-    """What serving knows of a model version."""
+    """What serving knows of a model version.
+
+    Attributes:
+        artifact_digest: SHA-256 that its ``model.pkl`` must have; empty when the registry could not say.
+    """
 
     model: str
     version: int
     artifact_key: str
     features: tuple[str, ...] = ()
+    artifact_digest: str = ""
 
 
 class Traffic(Document):

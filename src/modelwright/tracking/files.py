@@ -1,6 +1,7 @@
 """Artifacts: their bytes go between client and bucket by signed URLs; here is only who may, and where.
 
-Paths are below the workspace's prefix of the bucket and are checked before anything is signed.
+Paths are below the workspace's prefix of the bucket and are checked before anything is signed. What trainings
+made (``trainings/``) is written by the platform alone: it is served and unpickled in the platform's name.
 """
 
 import posixpath
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 from modelwright.artifacts import checked_path, key_of_path, path_of, resource_of_path
 from modelwright.context import Call
-from modelwright.errors import InvalidInput, NotFound
+from modelwright.errors import Forbidden, InvalidInput, NotFound
 from modelwright.protocol import Message
 from modelwright.storage import Blobs, Tables
 from modelwright.tracking.messages import ListArtifacts, ModelFiles
@@ -16,6 +17,7 @@ from modelwright.tracking.store import TrackingStore
 
 BUCKET: Final = "artifacts"
 EMPTY = "empty"
+TRAININGS = "trainings"
 PARTS_LIMIT = 10_000
 
 
@@ -121,6 +123,8 @@ def _key(call: Call, action: str, path: str) -> str:
     if not checked:
         raise InvalidInput("an artifact path is needed")
     call.authorise(action, resource_of_path(checked))
+    if action == "artifacts:write" and checked.partition("/")[0] == TRAININGS:
+        raise Forbidden(f"{checked} is the platform's: what a training made is neither written nor deleted by callers")
     return key_of_path(call.workspace, checked)
 
 
