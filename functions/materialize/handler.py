@@ -3,6 +3,7 @@
 from typing import Any
 
 from modelwright.context import Call
+from modelwright.errors import NotFound
 from modelwright.events import Delivery, ScheduleDue, UploadAccepted
 from modelwright.features import datasets, materialization
 from modelwright.runtime import Function, Request, Route, Wiring
@@ -13,12 +14,16 @@ def follow_upload(delivery: Delivery, call: Call, wiring: Wiring) -> None:
 
 
 def fold_pushed(_due: ScheduleDue, call: Call, wiring: Wiring) -> None:
-    materialization.fold_pushed(call, **_collaborators(call, wiring))
+    try:
+        collaborators = _collaborators(call, wiring)
+    except NotFound:  # no project was applied yet, so that nothing was pushed
+        return
+    materialization.fold_pushed(call, **collaborators)
 
 
 def training_set(request: Request, wiring: Wiring) -> dict[str, Any]:
     query = request.parse(datasets.TrainingSetQuery)
-    return datasets.build(request.call, query, **_collaborators(request.call, wiring)).model_dump()
+    return datasets.build(request.call, query, **_collaborators(request.call, wiring)).model_dump(mode="json")
 
 
 def _collaborators(call: Call, wiring: Wiring) -> dict[str, Any]:

@@ -1,17 +1,21 @@
-"""Opens and closes incidents, and sends alerts of the new ones."""
+"""Opens and closes incidents, and sends alerts of those that opened."""
 
-from modelwright.adapters.sns import alert
+from modelwright.adapters.sns import SnsTopic
 from modelwright.context import Call
-from modelwright.events import Delivery
-from modelwright.insights import incidents
+from modelwright.events import Delivery, IncidentOpened
+from modelwright.insights import alerts, incidents
 from modelwright.runtime import Function, Wiring
 
 
 def follow(delivery: Delivery, call: Call, wiring: Wiring) -> None:
-    cause = incidents.follow(delivery, call, tables=wiring.tables, log=wiring.log)
-    topic = wiring.settings.environment.get("MODELWRIGHT_ALERT_TOPIC", "")
-    if cause is not None and topic:
-        alert(topic, cause.severity, cause.subject, cause.text)
+    incidents.follow(delivery, call, tables=wiring.tables, log=wiring.log)
 
 
-handler = Function("notify", table="insights", consumers=dict.fromkeys([*incidents.OPENS, *incidents.CLOSES], follow))
+def alert(delivery: Delivery, _: Call, wiring: Wiring) -> None:
+    arn = wiring.settings.environment.get("MODELWRIGHT_ALERT_TOPIC", "")
+    topic = wiring.cache.setdefault("topic", SnsTopic(arn) if arn else None)
+    alerts.alert(delivery, topic=topic, log=wiring.log)
+
+
+CAUSES = dict.fromkeys([*incidents.OPENS, *incidents.CLOSES], follow)
+handler = Function("notify", table="insights", consumers={**CAUSES, IncidentOpened: alert})

@@ -184,7 +184,11 @@ class FeaturesMaterialized(Event):
 
 
 class TrainingSetSaved(Event):
-    """An immutable set of examples: a point-in-time join, stored under its content's digest."""
+    """An immutable set of examples: a point-in-time join, stored under its content's digest.
+
+    Attributes:
+        as_of: labels that became known later are not in it; None in events from before that was said.
+    """
 
     request_id: str
     model: str
@@ -193,6 +197,7 @@ class TrainingSetSaved(Event):
     rows: int
     window: Window
     features: tuple[str, ...]
+    as_of: datetime | None = None
 
 
 # --- performance -------------------------------------------------------------------------
@@ -340,11 +345,13 @@ class TrainingCompleted(Event):
 
 
 class TrainingFailed(Event):
-    """A training ended without a model; its reservation is released."""
+    """A training ended without a model; its reservation is released, and what it cost is booked."""
 
     training_id: str
     model: str
     reason: str
+    seconds: float = 0.0
+    cost: float = 0.0
 
 
 # --- tracking ----------------------------------------------------------------------------

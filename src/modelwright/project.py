@@ -182,6 +182,8 @@ class RetrainingPolicy(Declared):
         window_days: labelled history to train on.
         holdout_days: the newest part of it, on which challenger meets champion.
         cooldown_days: between trainings.
+        retry_hours: after a training that failed, before the next; twice as long for each further failure in a row,
+            up to the cooldown (but never less than this). A person who asks does not wait.
         max_age_days: a champion older than this is challenged anyway (trigger ``age``).
         min_new_labels: labels since the last training that trigger ``new_data`` waits for.
         budget: money per calendar month, in US dollars.
@@ -193,6 +195,7 @@ class RetrainingPolicy(Declared):
     window_days: int = 364
     holdout_days: int = 7
     cooldown_days: int = 21
+    retry_hours: int = 24
     max_age_days: int = 56
     min_new_labels: int = 20_000
     budget: float = 5.0

@@ -380,9 +380,7 @@ class Function:
         raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
         if len(raw) > _BODY_LIMIT:
             raise errors.TooLarge(f"the body has {len(raw)} bytes, more than {_BODY_LIMIT}: upload large things to S3")
-        request = Request(
-            call, method, path, parameters, _query(event), {k.lower(): v for k, v in event["headers"].items()}, raw
-        )
+        request = Request(call, method, path, parameters, _query(event), headers_of(event), raw)
         answer = _again(lambda: route.handler(request, self.wiring))
         return answer if isinstance(answer, Answer) else Answer(answer)
 
@@ -432,7 +430,7 @@ class Function:
             raise errors.InvalidInput(f"{self.name} was sent {delivery.envelope.type}, which it does not consume")
         envelope = delivery.envelope
         call = Call(envelope.workspace, PLATFORM, envelope.at, envelope.correlation_id)
-        outcome = "handled"
+        outcome, self.wiring.log.last_marked = "handled", ""  # the last one may have been this very event
         try:
             _again(lambda: consumer(delivery, call, self.wiring))
             self._mark(delivery, call)
@@ -521,6 +519,14 @@ def _client(service: str) -> Any:
     if service == "s3":
         config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "path"}))
     return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def headers_of(event: dict[str, Any]) -> dict[str, str]:
+    """Return an HTTP payload's headers by lower-case name, with the cookies that payload 2.0 lists apart from them."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    if cookies := event.get("cookies"):
+        headers["cookie"] = "; ".join(cookies)
+    return headers
 
 
 def _header(event: dict[str, Any], name: str) -> str:

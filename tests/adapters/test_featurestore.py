@@ -176,29 +176,38 @@ def test_online_and_point_in_time_give_the_same_frame(stack: Stack) -> None:
 
 def test_examples_are_labelled_rows_of_the_window_as_they_were_then(stack: Stack) -> None:
     window = Window(start=START, end=START + timedelta(days=10))
-    found = stack.store().examples("flights", window, as_of=NOW, labels_until=None, request_id="t")
+    found = stack.store().examples("flights", window, as_of=NOW, labels_until=None)
     asked = [f for f in stack.flights if f["scheduled"] < window.end and f["delay"] is not None]
     assert len(found.labels) == len(found.frame) == len(found.times) == len(asked)
     assert found.labels.tolist() == [int(f["delay"] > 15) for f in asked]
     assert found.times[0] == np.datetime64("2013-02-01T05:15")
-    again = stack.store().examples("flights", window, as_of=NOW, labels_until=None, request_id="u")
+    again = stack.store().examples("flights", window, as_of=NOW, labels_until=None)
     assert (again.digest, again.key) == (found.digest, found.key)
     served = stack.store().frame("flights", [{n: f[n] for n in ("flight_id", "origin", "scheduled")} for f in asked],
                                  mode="point_in_time", now=NOW)  # fmt: skip
     pd.testing.assert_frame_equal(served, found.frame.reset_index(drop=True), check_exact=True)
 
 
+def test_a_label_that_became_known_after_the_training_was_asked_for_is_not_seen(stack: Stack) -> None:
+    as_of = START + timedelta(days=5)
+    window = Window(start=START, end=as_of)
+    found = stack.store().examples("flights", window, as_of=as_of, labels_until=None)
+    known = [f for f in stack.flights if f["known_at"] <= as_of and f["delay"] is not None]
+    flown = [f for f in stack.flights if f["scheduled"] < as_of and f["delay"] is not None]
+    assert len(found.labels) == len(known) < len(flown)
+
+
 def test_a_window_without_labels_is_an_error(stack: Stack) -> None:
     window = Window(start=START - timedelta(days=9), end=START)
     with pytest.raises(InvalidInput, match="no labelled rows in 2013-01-23/2013-02-01"):
-        stack.store().examples("flights", window, as_of=NOW, labels_until=None, request_id="t")
+        stack.store().examples("flights", window, as_of=NOW, labels_until=None)
 
 
 def test_labels_that_are_still_on_their_way_are_waited_for(stack: Stack) -> None:
     window = Window(start=START, end=START + timedelta(days=10))
     later = NOW + timedelta(days=30)
     with pytest.raises(Unavailable, match="are not in the feature store yet"):
-        stack.store().examples("flights", window, as_of=NOW, labels_until=later, request_id="t")
+        stack.store().examples("flights", window, as_of=NOW, labels_until=later)
 
 
 def test_from_a_training_by_hand_to_predictions_online_and_point_in_time() -> None:

@@ -16,8 +16,8 @@ class Home:
     port: int
     up: shell.Said
 
-    def run(self, *arguments: str, **environment: str) -> shell.Said:
-        return shell.run(*arguments, folder=self.folder, **environment)
+    def run(self, *arguments: str) -> shell.Said:
+        return shell.run(*arguments, folder=self.folder)
 
 
 @pytest.fixture(scope="module")

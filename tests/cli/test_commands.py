@@ -54,7 +54,9 @@ def test_env_makes_a_shell_in_which_stock_clients_work(home: Home) -> None:
         mlflow experiments create --experiment-name 'of a shell' && mlflow experiments search
     """
     path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
-    said = shell.execute("bash", "-c", script, folder=home.folder, PATH=path, MLFLOW_DISABLE_TELEMETRY="true")
+    said = shell.execute(
+        "bash", "-c", script, folder=home.folder, variables={"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    )
     assert said.code == 0, said
     assert json.loads(said.lines[0])
     assert "of a shell" in said.out
@@ -163,7 +165,7 @@ def test_a_stack_is_reached_by_endpoint_from_any_folder(home: Home, tmp_path: Pa
     endpoint = f"http://127.0.0.1:{home.port}"
     token = Stack(home.folder).env()["MLFLOW_TRACKING_TOKEN"]
     there = ("log", "show", "--endpoint", endpoint, "PROJECT#flights")
-    assert shell.run(*there, folder=tmp_path, MLFLOW_TRACKING_TOKEN=token).code == 0
+    assert shell.run(*there, folder=tmp_path, variables={"MLFLOW_TRACKING_TOKEN": token}).code == 0
     assert shell.run(*there, folder=tmp_path).code == 1
     gone = f"http://127.0.0.1:{shell.free_port()}"
     assert "does not answer" in shell.run("log", "show", "--endpoint", gone, "X#y", folder=tmp_path).complaint

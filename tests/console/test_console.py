@@ -87,6 +87,29 @@ def test_the_cookie_lets_the_browser_in(tables: MemoryTables, console: Function)
     assert authorize({"version": "2.0", "cookies": ["other=1", cookie]})["isAuthorized"] is True
 
 
+def test_the_page_is_open_and_shows_itself_to_who_signed_in(tables: MemoryTables, console: Function) -> None:
+    token = bootstrap_token("default", tables=tables, now=NOW)
+    bare = payload("GET", "/", signed_in=False)
+    cookie = {**bare, "cookies": ["other=1", f"{COOKIE}={token}"]}
+    bearer = payload("GET", "/", signed_in=False, headers={"Authorization": f"Bearer {token}"})
+    for event in (cookie, bearer):
+        answer = console(event)
+        assert (answer["statusCode"], "No project applied yet" in answer["body"]) == (200, True)
+
+
+@pytest.mark.parametrize("cookies", [[], ["other=1"], [f"{COOKIE}=mw.default.x.y"], [f"{COOKIE}="]])
+def test_who_did_not_sign_in_is_sent_to_the_form(console: Function, cookies: list[str]) -> None:
+    answer = console({**payload("GET", "/", signed_in=False), "cookies": cookies})
+    assert (answer["statusCode"], answer["headers"]["location"], answer["body"]) == (303, "/login", "")
+
+
+def test_signing_out_takes_the_cookie_away(console: Function) -> None:
+    answer = console(payload("POST", "/logout", signed_in=False))
+    assert (answer["statusCode"], answer["headers"]["location"]) == (303, "/login")
+    assert answer["headers"]["set-cookie"].startswith(f"{COOKIE}=; ")
+    assert "Max-Age=0" in answer["headers"]["set-cookie"]
+
+
 @pytest.mark.parametrize("body", ["", "token=", "token=mw.default.x.y", "other=1", "\xff\xfe", "token=" + quote(EVIL)])
 def test_a_wrong_token_gets_the_form_again_and_no_cookie(console: Function, body: str) -> None:
     answer = sign_in(console, body)
@@ -99,7 +122,7 @@ def test_a_wrong_token_gets_the_form_again_and_no_cookie(console: Function, body
 def test_what_is_open_needs_nobody(console: Function) -> None:
     for path in ("/health", "/version", "/login"):
         assert console(payload("GET", path, signed_in=False))["statusCode"] == 200
-    for path in ("/", "/v1/status", "/v1/log", "/v1/incidents", "/v1/log/" + quote(FLIGHTS)):
+    for path in ("/v1/status", "/v1/log", "/v1/incidents", "/v1/log/" + quote(FLIGHTS)):
         assert console(payload("GET", path, signed_in=False))["statusCode"] == 401
 
 
@@ -153,7 +176,7 @@ def test_a_page_asks_nobody_else_and_says_so(tables: MemoryTables, console: Func
         assert "default-src 'none'" in policy
         assert answer["headers"]["content-type"].startswith("text/html")
         assert not {"script", "img", "link", "iframe"} & set(Page(answer["body"]).tags)
-        assert all(ask == "/login" for ask in Page(answer["body"]).asks)
+        assert all(ask in ("/login", "/logout") for ask in Page(answer["body"]).asks)
 
 
 def test_a_fault_on_the_form_is_escaped() -> None:
@@ -182,10 +205,18 @@ def test_the_status_is_of_the_callers_workspace(tables: MemoryTables, console: F
     happen(tables, "theirs", workspace="other")
     mine = Caller(console).ok("GET", "/v1/status")
     assert mine["models"] == {"flights": {"routes": []}}
-    assert [one["subject"] for one in mine["incidents"]] == ["quarantine/weather"]
+    assert [one["subject"] for one in mine["incidents"]] == ["quarantine/weather/q"]
     assert {event["stream"].split("#")[1] for event in mine["events"]} == {"default"}
     theirs = Caller(console, workspace="other").ok("GET", "/v1/status")
-    assert (theirs["project"], theirs["incidents"]) == (None, [])
+    assert (theirs["project"], theirs["models"], theirs["incidents"]) == (None, {}, [])
+    assert [event["data"]["model"] for event in theirs["events"]] == ["theirs"]
+
+
+def test_without_a_project_there_still_are_incidents(tables: MemoryTables, console: Function) -> None:
+    incident(tables)
+    said = Caller(console).ok("GET", "/v1/status")
+    assert [one["subject"] for one in said["incidents"]] == ["quarantine/weather/q"]
+    assert [event["type"] for event in said["events"]] == ["IncidentOpened"]
 
 
 def test_the_newest_events_come_first(tables: MemoryTables, console: Function) -> None:
@@ -208,6 +239,18 @@ def test_streams_are_listed_with_their_heads_and_the_last_root(tables: MemoryTab
     assert said["streams"][FLIGHTS] == 3
     assert said["root"]["heads"][FLIGHTS][0] == 2
     assert not any(name.startswith("WS#other#") for name in [*said["streams"], *said["root"]["heads"]])
+    assert "root" not in said["root"]
+    assert verifier.root_faults([said["root"]]) == []
+
+
+def test_a_root_of_one_workspace_alone_is_shown_as_it_was_hashed(tables: MemoryTables, console: Function) -> None:
+    happen(tables, "flights")
+    call = Call("default", "platform", NOW, "c")
+    event = anchor(call, wall=NOW, tables=tables, blobs=console.wiring.blobs, log=Log(tables))
+    root = Caller(console).ok("GET", "/v1/log")["root"]
+    assert event is not None
+    assert root["root"] == event.root
+    assert verifier.root_faults([root]) == []
 
 
 def test_a_stream_comes_as_it_is_stored_page_by_page(tables: MemoryTables, console: Function) -> None:

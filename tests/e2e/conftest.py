@@ -35,6 +35,7 @@ class Replayed:
         lines: what it printed, with the seconds after which each line appeared.
         errors: what it printed to standard error.
         seconds: of wall time, from the start of the process to its end.
+        invocations: every invocation of a function.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Replayed:
     lines: list[tuple[float, str]]
     errors: list[str]
     seconds: float
+    invocations: list[dict[str, Any]]
 
     @cached_property
     def report(self) -> dict[str, Any]:
@@ -59,11 +61,6 @@ class Replayed:
     def sides(self) -> Sides:
         return Sides.of(self.predictions, self.flights)
 
-    @cached_property
-    def invocations(self) -> list[dict[str, Any]]:
-        lines = (self.folder / ".modelwright" / "invocations.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
 
 @pytest.fixture(scope="session")
 def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
@@ -72,7 +69,9 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
     command = ("demo", "--fast", "--report", "out.json", "--port", str(shell.free_port()))
     with shell.Watched(command, folder) as demo:
         code = demo.end(limit_s=600)
-    return Replayed(folder, code, demo.lines, demo.errors, demo.seconds)
+    printed = (folder / ".modelwright" / "invocations.jsonl").read_text().splitlines()
+    invocations = [json.loads(line) for line in printed]
+    return Replayed(folder, code, demo.lines, demo.errors, demo.seconds, invocations)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Aftermath:
 
 
 @pytest.fixture(scope="session")
-def aftermath(replayed: Replayed) -> Iterator[Aftermath]:
+def aftermath(replayed: Replayed) -> Aftermath:
     started = shell.run("up", "--detach", "--virtual-time", folder=replayed.folder)
     assert started.code == 0, started
     try:
@@ -99,7 +98,7 @@ def aftermath(replayed: Replayed) -> Iterator[Aftermath]:
         letters = dead_letters(running)
     finally:
         shell.run("down", folder=replayed.folder)
-    yield Aftermath(envelopes, verified, letters)
+    return Aftermath(envelopes, verified, letters)
 
 
 def dead_letters(running: Running) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sklearn.linear_model import LogisticRegression
@@ -58,10 +59,6 @@ loaded = mlflow.sklearn.load_model(f"models:/{NAME}@favourite")
 assert np.array_equal(loaded.predict_proba(frame), fitted.predict_proba(frame))
 assert mlflow.pyfunc.load_model(f"models:/{NAME}/1").predict(frame).shape == (200,)
 client.delete_registered_model_alias(NAME, "favourite")
-try:
+with pytest.raises(MlflowException, match="favourite"):
     client.get_model_version_by_alias(NAME, "favourite")
-except MlflowException as error:
-    assert "favourite" in str(error)
-else:
-    raise AssertionError("the alias is gone and was found")
-print("all of it works")
+Path("done").touch()

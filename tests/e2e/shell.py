@@ -36,21 +36,21 @@ class Said:
         return line
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Return the environment of a shell in which nobody has set anything of ours."""
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a shell in which nobody has set anything of ours, but ``more``."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    return {**inherited, "PYTHONUNBUFFERED": "1", **more}
+    return {**inherited, "PYTHONUNBUFFERED": "1", **(more or {})}
 
 
-def run(*arguments: str, folder: Path, limit_s: float = 120, **more: str) -> Said:
+def run(*arguments: str, folder: Path, limit_s: float = 120, variables: Mapping[str, str] | None = None) -> Said:
     """Run ``modelwright`` in a folder to its end."""
-    return execute(COMMAND, *arguments, folder=folder, limit_s=limit_s, **more)
+    return execute(COMMAND, *arguments, folder=folder, limit_s=limit_s, variables=variables)
 
 
-def execute(*command: str, folder: Path, limit_s: float = 120, **more: str) -> Said:
+def execute(*command: str, folder: Path, limit_s: float = 120, variables: Mapping[str, str] | None = None) -> Said:
     """Run any program in a folder to its end."""
     done = subprocess.run(
-        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=limit_s, check=False
+        command, cwd=folder, env=environment(variables), capture_output=True, text=True, timeout=limit_s, check=False
     )
     return Said(done.returncode, done.stdout, done.stderr)
 
@@ -77,7 +77,7 @@ class Watched:
         self.process = subprocess.Popen(
             [COMMAND, *self.arguments],
             cwd=self.folder,
-            env=environment(**self.environment),
+            env=environment(self.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -180,9 +180,11 @@ def test_the_shuffled_challenger_was_forced_in_and_rolled_back_on_labels(
     assert measured, "it was not judged on labels"
     assert [r["challenger"] for r in replayed.report["rollbacks"]] == [forced["challenger"]]
     version = forced["challenger"]
-    incidents = [e for e in aftermath.of("IncidentOpened") if e["data"]["subject"].endswith(f"rollback/{version}")]
+    subject = f"model/flights/rollback/{forced['rollout_id']}"
+    incidents = [e for e in aftermath.of("IncidentOpened") if e["data"]["subject"] == subject]
     assert len(incidents) == 1
     assert incidents[0]["data"]["severity"] == "critical"
+    assert incidents[0]["data"]["text"].startswith(f"version {version} of flights was rolled back")
     canaried = replayed.predictions.query("version == @version and route == 'canary'")
     assert 0 < len(canaried) < 0.15 * 6_600
 
@@ -252,7 +254,7 @@ def test_what_happened_is_what_the_log_says(replayed: Replayed, aftermath: After
 
 
 def test_the_first_champion_is_the_static_model(replayed: Replayed, aftermath: Aftermath) -> None:
-    first = [e for e in aftermath.of("AliasChanged") if e["data"]["alias"] == "champion"][0]
+    first = next(e for e in aftermath.of("AliasChanged") if e["data"]["alias"] == "champion")
     assert (first["data"]["version"], first["data"]["previous"]) == (1, None)
     assert replayed.report["weeks"][0]["champion"] == 1
 
@@ -334,7 +336,7 @@ def consumers(template: str) -> Counter[str]:
 
 
 def _is_function(resource: dict[str, Any]) -> bool:
-    return resource["Type"] == "AWS::Serverless::Function"
+    return bool(resource["Type"] == "AWS::Serverless::Function")
 
 
 def week_of(at: str) -> int:

@@ -16,7 +16,7 @@ NOON = datetime(2012, 6, 1, 12, tzinfo=UTC)
 
 def weather(day: int, temperature: float = 60.0) -> pd.DataFrame:
     """Return a day of observations of 2012, which the replay never sees."""
-    hours = pd.date_range(f"2012-06-{day:02d}", periods=24, freq="h", tz="UTC").astype("datetime64[us, UTC]")
+    hours = pd.Series(pd.date_range(f"2012-06-{day:02d}", periods=24, freq="h", tz="UTC").as_unit("us"))
     rows = len(hours)
     measured = {"temp": temperature, "dewp": 40.0, "humid": 50.0, "wind_dir": 180.0, "wind_speed": 9.0}
     more = {"wind_gust": 12.0, "precip": 0.0, "pressure": 1010.0, "visib": 10.0}
@@ -95,6 +95,9 @@ def test_repeated_rows_are_dropped_and_rows_that_contradict_each_other_are_held(
 # --- HTTP --------------------------------------------------------------------------------
 
 
+JUNE = {"start": "2012-06-01T00:00:00Z", "end": "2012-06-02T00:00:00Z"}
+
+
 def row(number: int) -> dict[str, Any]:
     known = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "distance": 1400}
     return {"flight_id": f"x{number}", **known, "scheduled_departure": "2012-06-01T12:00:00+00:00"}
@@ -116,8 +119,8 @@ def row(number: int) -> dict[str, Any]:
         ("GET", "/v1/retraining/nobody", None, 404, "nobody"),
         ("POST", "/v1/retraining/nobody", {"reason": "why not"}, 404, "nobody"),
         ("POST", "/v1/retraining/flights", {"why": "not"}, 400, "reason"),
-        ("POST", "/v1/training-sets", {"model": "nobody", "start": "2012-06-01T00:00:00Z", "end": "2012-06-02T00:00:00Z"}, 404, "nobody"),
-        ("POST", "/v1/training-sets", {"model": "flights", "start": "never", "end": "2012-06-02"}, 400, "start"),
+        ("POST", "/v1/training-sets", {"model": "nobody", **JUNE}, 404, "nobody"),
+        ("POST", "/v1/training-sets", {"model": "flights", **JUNE, "start": "never"}, 400, "start"),
         ("GET", "/api/2.0/mlflow/experiments/get?experiment_id=4711", None, 404, "4711"),
         ("GET", "/api/2.0/mlflow/runs/get?run_id=4711", None, 404, "4711"),
         ("POST", "/api/2.0/mlflow/experiments/create", b"no json", 400, "JSON"),

@@ -1,4 +1,4 @@
-"""``up`` ends in the middle of a replay and is started again: the replay goes on, and nothing was lost or done twice."""
+"""``up`` ends in the middle of a replay and is started again: nothing was lost and nothing done twice."""
 
 import json
 from collections import Counter

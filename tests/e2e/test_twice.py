@@ -23,6 +23,9 @@ WEEK = pd.Timedelta(days=7)
 @pytest.fixture(scope="module")
 def lived(desk: Desk) -> Desk:
     """A stack in which uploads, labels, predictions, a champion, a training and what follows from it happened."""
+    for held in desk.api().get("/v1/quarantine")["quarantines"]:  # of other tests: they would veto the training
+        desk.api().post(f"/v1/quarantine/{held['id']}/discard", {})
+    desk.observer.settle()
     flights = Flights()
     for start in (YEAR, YEAR + WEEK):
         land(desk, flights, start)
@@ -76,8 +79,8 @@ def test_every_event_delivered_twice_and_in_disorder_changes_nothing(lived: Desk
 
     wait(lambda: due <= again(), "all deliveries", limit_s=90, look=lived.outcomes.look)
     lived.observer.settle()
-    outcomes = {line["outcome"] for line in lived.outcomes.lines[heard:] if "event" in line}
-    assert outcomes == {"duplicate"}
+    anew = [line for line in lived.outcomes.lines[heard:] if "event" in line and line["outcome"] != "duplicate"]
+    assert anew == []
     after = state(lived)
     assert after.keys() == before.keys()
     for name in before:

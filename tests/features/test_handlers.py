@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import pytest
 from support.http import Caller, handler_of, payload
 
 from features.feature_cases import PROJECT, START, Stack, oracle
-from modelwright.errors import ConditionFailed
+from modelwright.errors import ConditionFailed, TooLarge
 from modelwright.events import FeaturesMaterialized, TrainingSetSaved
+from modelwright.features import datasets
 from modelwright.governance.access import Grant
 from modelwright.log import Log
 from modelwright.project import current_key
@@ -224,6 +225,47 @@ def test_a_training_set_is_saved_once_under_its_content(desk: Desk) -> None:
     assert [TrainingSetSaved.model_validate(e.data).digest for e in events] == [saved["digest"]]
     assert desk.post("/v1/training-sets", {**query, "end": query["start"]})[0] == 400
     assert desk.post("/v1/training-sets", {**query, "model": "ships"})[0] == 404
+
+
+def test_a_training_set_holds_the_labels_that_were_known_as_of_its_time(desk: Desk) -> None:
+    desk.stack.upload("arrivals", [arrivals(n, 20.0) for n in range(5)], START + timedelta(days=1))
+    query = {"model": "flights", "start": "2013-02-01T00:00:00Z", "end": "2013-02-02T00:00:00Z"}
+    for said, rows in (("2013-02-01T07:59:59Z", 2), ("2013-02-01T08:00:00Z", 3), ("2013-02-01T09:00:00+01:00", 3)):
+        status, saved = desk.post("/v1/training-sets", {**query, "as_of": said})
+        assert (status, saved["rows"]) == (200, rows)
+        assert datetime.fromisoformat(saved["as_of"]) == datetime.fromisoformat(said)
+    assert desk.post("/v1/training-sets", query, now="2013-02-01T08:30:00Z")[1]["digest"] == saved["digest"]
+    ahead = desk.post("/v1/training-sets", {**query, "as_of": "2013-03-01T00:00:00Z"}, now="2013-02-01T08:30:00Z")[1]
+    assert (ahead["rows"], ahead["as_of"]) == (3, "2013-02-01T08:30:00Z")
+    assert desk.post("/v1/training-sets", {**query, "as_of": "2013-02-01T08:00:00"})[0] == 400
+    events = [item.envelope.data for item in desk.stack.log.read("WS#default#TRAINING#flights")]
+    assert [TrainingSetSaved.model_validate(data).as_of for data in events] == [
+        START + timedelta(hours=8, seconds=-1),
+        START + timedelta(hours=8),
+    ]
+
+
+def test_labels_of_a_source_that_does_not_say_when_are_known_when_they_came() -> None:
+    sources = dict(PROJECT.sources)
+    sources["arrivals"] = sources["arrivals"].model_copy(update={"available_at": None})
+    stack = Stack(PROJECT.model_copy(update={"sources": sources}))
+    stack.upload("arrivals", [arrivals(0, 20.0)], START + timedelta(days=1))
+    stack.upload("arrivals", [arrivals(1, 20.0)], START + timedelta(days=2))
+    query = datasets.TrainingSetQuery(model="flights", start=START, end=START + timedelta(days=1))
+    for days, rows in ((1, 1), (2, 2)):
+        assert datasets.build(stack.call(START + timedelta(days=days)), query, **stack.everything()).rows == rows
+
+
+def test_a_training_set_too_large_for_a_caller_who_waits_is_refused_before_anything_is_joined() -> None:
+    stack, now = Stack(), START + timedelta(days=60)
+    rows = [arrivals(n, None if n % 10 == 0 else 20.0) for n in range(24 * 40)]
+    stack.upload("arrivals", rows, now)
+    query = datasets.TrainingSetQuery(model="flights", start=START, end=now)
+    with pytest.raises(TooLarge, match=r"more than 863 labelled rows of arrivals: .*/v1/retraining/<model>, which"):
+        datasets.build(stack.call(now), query, **stack.everything(), most=863)
+    assert list(stack.blobs.list("lake", "datasets/")) == []
+    assert datasets.build(stack.call(now), query, **stack.everything(), most=864).rows == 864
+    assert datasets.MOST_ROWS == 400_000
 
 
 def test_uploads_and_pushes_at_the_same_time_lose_nothing() -> None:

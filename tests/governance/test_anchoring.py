@@ -11,7 +11,7 @@ from modelwright.adapters.memory import MemoryTables
 from modelwright.errors import ConditionFailed
 from modelwright.events import RootAnchored
 from modelwright.governance.anchoring import NEWEST, anchor, known_heads, newest_root
-from modelwright.governance.verifier import verify
+from modelwright.governance.verifier import root_faults, verify
 from modelwright.log import stream_of
 from modelwright.storage import Anything, Page, Put, TableName, every
 
@@ -71,6 +71,28 @@ def test_a_root_keeps_the_streams_of_the_one_before_and_names_it() -> None:
     assert second["heads"][A] == first["heads"][A]
 
 
+def test_a_root_goes_back_to_the_last_however_long_ago_it_was() -> None:
+    desk = Desk()
+    desk.happen("a")
+    anchored(desk)
+    desk.wait(hours=1)
+    desk.happen("b")
+    desk.wait(days=100)
+    anchored(desk)
+    assert B in roots(desk)[-1]["heads"]
+
+
+def test_a_root_a_week_keeps_the_way_back_short() -> None:
+    desk = Desk()
+    desk.happen("a")
+    anchored(desk)
+    desk.wait(days=6)
+    assert anchored(desk) is None
+    desk.wait(days=1)
+    assert anchored(desk) is not None
+    assert root_faults(roots(desk)) == []
+
+
 def test_what_was_written_as_the_hour_turned_is_in_the_next_root() -> None:
     desk = Desk(wall=START.replace(minute=59, second=59))
     desk.wait(seconds=2)
@@ -91,6 +113,7 @@ def test_the_log_verifies_against_its_roots_and_a_cut_tail_shows() -> None:
         desk.wait(hours=1)
     items = [item for stream in (A, B, AUDIT) for item in every(desk.tables, "log", stream)]
     assert verify(items, roots(desk)) == ([], 3, 9)
+    assert root_faults(roots(desk)) == []
     cut = [item for item in items if not (item["pk"] == B and item["sk"] > "000000000001")]
     assert [(broken.stream, broken.sequence) for broken in verify(cut, roots(desk))[0]] == [(B, 2)]
 

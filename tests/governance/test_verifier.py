@@ -1,5 +1,6 @@
 """The verifier finds whatever was done to an export, and needs nothing but the standard library."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from modelwright.adapters.memory import MemoryTables
 from modelwright.context import Call
 from modelwright.events import AliasChanged, Estimate, Evaluation, GateResult, TrainingCompleted, Window
 from modelwright.governance import verifier
-from modelwright.governance.verifier import Break, verify
-from modelwright.log import Happened, Log, stream_of
+from modelwright.governance.verifier import Break, root_faults, verify
+from modelwright.log import Happened, Log, canonical, stream_of
 from modelwright.storage import every
 
 NOW = datetime(2013, 1, 1, tzinfo=UTC)
@@ -59,6 +60,18 @@ EXPORT = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in WHOLE).
 
 def root(items: Items) -> dict[str, Any]:
     return {"heads": {item["pk"]: [int(item["sk"]), item["hash"]] for item in items}}
+
+
+def hashed(items: Items, number: int = 1, previous: str = "") -> dict[str, Any]:
+    """Return a root as it is anchored."""
+    body = {"number": number, "previous": previous, "at": NOW.isoformat(), **root(items)}
+    return {**body, "root": hashlib.sha256(canonical(body)).hexdigest()}
+
+
+def chained() -> list[dict[str, Any]]:
+    first = hashed(WHOLE[:2])
+    second = hashed(WHOLE[:4], 2, first["root"])
+    return [first, second, hashed(WHOLE, 3, second["root"])]
 
 
 def protected(items: Any) -> list[tuple[Any, ...]]:
@@ -167,6 +180,50 @@ def test_a_chain_that_was_forged_as_a_whole_is_found_where_it_leaves_a_root() ->
     assert places(verify(forged, roots)[0]) == [(A, 2)]
 
 
+# --- the roots themselves ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [[], [0], [2], [0, 1], [1, 2], [2, 0, 1], [0, 1, 1, 2]])
+def test_roots_that_follow_one_another_have_no_fault(given: list[int]) -> None:
+    assert root_faults([chained()[n] for n in given]) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"number": 4}, {"previous": "x"}, {"at": "2013"}, {"heads": {}}, {"root": "x"}, {"root": None}]
+)
+def test_a_root_that_was_changed_is_named(change: dict[str, Any]) -> None:
+    changed = {**chained()[2], **change}
+    assert f"root {changed['number']} is not what was hashed" in root_faults([*chained()[:2], changed])
+    assert root_faults([changed]) == [f"root {changed['number']} is not what was hashed"]
+
+
+def test_a_root_that_was_forged_with_its_hash_breaks_the_chain() -> None:
+    first, second, third = chained()
+    forged = hashed(WHOLE[:3], 2, first["root"])
+    assert root_faults([first, forged, third]) == ["root 3 does not follow root 2: it names another"]
+    assert root_faults([first, second, forged, third])[0] == "root 2 is there twice, and they differ"
+
+
+def test_a_root_that_is_missing_between_others_is_found() -> None:
+    assert root_faults(chained()[::2]) == ["root 3 does not follow root 1: there were others between them"]
+
+
+def test_a_part_of_a_root_proves_nothing_and_is_no_fault_alone() -> None:
+    part = {"number": 3, "at": NOW.isoformat(), "heads": {}, "part_of": "x"}
+    assert root_faults([part]) == []
+    assert "root 3 is not what was hashed" in root_faults([*chained()[:2], part])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"number": "x"}'])
+def test_a_root_that_cannot_be_read_is_a_fault_and_no_crash(tmp_path: Path, text: str) -> None:
+    export, file = tmp_path / "log.jsonl", tmp_path / "root.json"
+    export.write_bytes(EXPORT)
+    file.write_text(text)
+    told = alone(str(export), "--roots", str(file))
+    assert (told.returncode, told.stderr) == (1, "")
+    assert "is not what was hashed" in told.stdout
+
+
 def alone(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run the verifier's file with nothing but the standard library in reach."""
     command = [sys.executable, "-I", "-S", verifier.__file__, *arguments]
@@ -176,7 +233,7 @@ def alone(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
 def test_it_runs_alone_on_an_export_and_tells_by_its_exit_status(tmp_path: Path) -> None:
     export, roots = tmp_path / "log.jsonl", tmp_path / "root.json"
     export.write_bytes(EXPORT)
-    roots.write_text(json.dumps(root(WHOLE)))
+    roots.write_text(json.dumps(hashed(WHOLE)))
     good = alone(str(export), "--roots", str(roots))
     assert (good.returncode, good.stdout, good.stderr) == (0, "12 items in 2 streams: verified\n", "")
     export.write_bytes(EXPORT.replace(b'\\"version\\":3', b'\\"version\\":4'))

@@ -6,17 +6,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.http import Caller, deliver, handler_of, memory_wiring
 
-from modelwright.adapters.memory import MemoryTables
+from modelwright.adapters.memory import MemoryTables, MemoryTopic
+from modelwright.adapters.sns import SnsTopic
 from modelwright.context import Call
+from modelwright.errors import Unavailable
 from modelwright.events import (
     ColumnDrift,
     Delivery,
     DriftDetected,
     Estimate,
+    Evaluation,
     Event,
     Finding,
     GateResult,
@@ -28,12 +32,13 @@ from modelwright.events import (
     QuarantineReleased,
     RolloutPromoted,
     RolloutRolledBack,
+    TrainingCompleted,
     TrainingDeclined,
     TrainingFailed,
     TransitionRefused,
     Window,
 )
-from modelwright.insights.incidents import CLOSES, OPENS, follow, incidents
+from modelwright.insights.incidents import CLOSES, OPENS, Severity, follow, incidents
 from modelwright.log import Log
 from modelwright.storage import every
 
@@ -42,19 +47,42 @@ WEEK = Window(start=START, end=START + timedelta(days=7))
 JUDGEMENT = Judgement(rows=500, mean=0.02, low=0.01, high=0.03)
 
 
-def quarantined(source: str = "weather", text: str = "a third of wind_speed is missing") -> QualityFailed:
+def quarantined(
+    source: str = "weather", text: str = "a third of wind_speed is missing", identity: str = "q"
+) -> QualityFailed:
     return QualityFailed(
-        source=source, upload_key=f"{source}/7.csv", upload_version="1", quarantine_id="q", quarantine_key="k", rows=3,
+        source=source, upload_key=f"{source}/7.csv", upload_version="1", quarantine_id=identity, quarantine_key="k",
+        rows=3,
         findings=(Finding(check="missing_rate", column="wind_speed", severity="block", text=text),),
     )  # fmt: skip
 
 
-def released(source: str = "weather") -> QuarantineReleased:
-    return QuarantineReleased(source=source, quarantine_id="q", reason="sent again")
+def released(source: str = "weather", identity: str = "q") -> QuarantineReleased:
+    return QuarantineReleased(source=source, quarantine_id=identity, reason="sent again")
+
+
+def rolled_back(rollout: str = "r") -> RolloutRolledBack:
+    return RolloutRolledBack(
+        rollout_id=rollout, model="flights", challenger=4, champion=3, reason="harm is certain", judgement=JUDGEMENT
+    )
+
+
+def promoted(rollout: str = "p") -> RolloutPromoted:
+    return RolloutPromoted(rollout_id=rollout, model="flights", challenger=5, champion=3, judgement=JUDGEMENT)
+
+
+def completed() -> TrainingCompleted:
+    return TrainingCompleted(
+        training_id="t", model="flights", trigger="age", artifact_key="k", artifact_digest="d", features=("x",),
+        dataset_digest="d", dataset_key="k", rows=9, window=WEEK, parameters={}, metrics={}, project_digest="p",
+        seconds=1.5, cost=0.1, evaluation=Evaluation(
+            rows=1, window=WEEK, challenger_auc=Estimate(value=0.7, low=0.6, high=0.8), challenger_brier=0.3
+        ),
+    )  # fmt: skip
 
 
 SAMPLES: tuple[tuple[Event, str, str, str], ...] = (
-    (quarantined(), "quarantine/weather", "critical", "weather/7.csv is in quarantine: a third of wind_speed"),
+    (quarantined(), "quarantine/weather/q", "critical", "weather/7.csv is in quarantine: a third of wind_speed"),
     (
         DriftDetected(
             source="weather", window=WEEK, reference="the last 56 days",
@@ -73,10 +101,8 @@ SAMPLES: tuple[tuple[Event, str, str, str], ...] = (
         "model/flights/performance", "warning", "auc fell from 0.70 to 0.65",
     ),
     (
-        RolloutRolledBack(
-            rollout_id="r", model="flights", challenger=4, champion=3, reason="harm is certain", judgement=JUDGEMENT
-        ),
-        "model/flights/rollback/4", "critical", "version 4 of flights was rolled back: harm is certain",
+        rolled_back(),
+        "model/flights/rollback/r", "critical", "version 4 of flights was rolled back: harm is certain",
     ),
     (
         TrainingFailed(training_id="t", model="flights", reason="out of memory"),
@@ -98,6 +124,8 @@ SAMPLES: tuple[tuple[Event, str, str, str], ...] = (
     ),
 )  # fmt: skip
 
+DEGRADED = SAMPLES[2][0]
+
 
 def delivery(event: Event, number: int, workspace: str = "default") -> Delivery:
     detail = {
@@ -117,7 +145,10 @@ class Platform:
 
     def __init__(self) -> None:
         self.tables = MemoryTables()
-        self.function = handler_of("notify", memory_wiring(tables=self.tables))
+        self.topic = MemoryTopic()
+        wiring = memory_wiring(tables=self.tables)
+        wiring.cache["topic"] = self.topic
+        self.function = handler_of("notify", wiring)
 
     def take(self, *events: Event, start: int = 0) -> list[str]:
         return [self.deliver(delivery(event, number)) for number, event in enumerate(events, start)]
@@ -128,6 +159,9 @@ class Platform:
 
     def known(self, workspace: str = "default") -> dict[str, dict[str, Any]]:
         return {one["subject"]: one for one in incidents(call(workspace), tables=self.tables)}
+
+    def open(self) -> list[str]:
+        return [subject for subject, one in self.known().items() if one["open"]]
 
     def happened(self) -> list[str]:
         hours = Log(self.tables).hour(datetime.now(UTC))
@@ -141,7 +175,7 @@ def test_each_cause_opens_an_incident_that_a_person_understands(
     platform = Platform()
     assert platform.take(event) == ["handled"]
     found = platform.known()[subject]
-    assert (found["severity"], found["open"], found["count"]) == (severity, True, 1)
+    assert (found["severity"], found["open"], found["count"]) == (severity, severity != "info", 1)
     assert found["last_text"].startswith(text)
     assert found["cause_id"] == "event-0000"
 
@@ -155,32 +189,65 @@ def test_while_an_incident_is_open_its_cause_counts_up_and_opens_no_second() -> 
     platform = Platform()
     platform.take(quarantined(), quarantined(text="again"), quarantined("departures"))
     assert {subject: one["count"] for subject, one in platform.known().items()} == {
-        "quarantine/weather": 2,
-        "quarantine/departures": 1,
+        "quarantine/weather/q": 2,
+        "quarantine/departures/q": 1,
     }
-    assert platform.known()["quarantine/weather"]["last_text"].endswith("again")
+    assert platform.known()["quarantine/weather/q"]["last_text"].endswith("again")
     assert platform.happened() == ["IncidentOpened", "IncidentOpened"]
 
 
 def test_an_incident_closes_when_its_cause_is_gone_and_opens_anew_when_it_is_back() -> None:
     platform = Platform()
     platform.take(quarantined(), released())
-    assert platform.known()["quarantine/weather"]["open"] is False
+    assert platform.known()["quarantine/weather/q"]["open"] is False
     platform.take(quarantined(text="again"), start=2)
-    found = platform.known()["quarantine/weather"]
+    found = platform.known()["quarantine/weather/q"]
     assert (found["open"], found["count"], found["cause_id"]) == (True, 1, "event-0002")
     assert platform.happened() == ["IncidentClosed", "IncidentOpened", "IncidentOpened"]
 
 
 def test_a_promotion_closes_what_was_wrong_with_the_model() -> None:
     platform = Platform()
-    promoted = RolloutPromoted(rollout_id="r", model="flights", challenger=2, champion=1, judgement=JUDGEMENT)
-    platform.take(SAMPLES[2][0], SAMPLES[5][0], SAMPLES[3][0], promoted)
-    assert {s: one["open"] for s, one in platform.known().items()} == {
-        "model/flights/performance": False,
-        "model/flights/declined": False,
-        "model/flights/rollback/4": True,
-    }
+    platform.take(DEGRADED, rolled_back("1"), rolled_back("2"))
+    assert len(platform.open()) == 3
+    platform.take(promoted(), rolled_back("3"), start=3)
+    assert platform.open() == ["model/flights/rollback/3"]
+
+
+def test_each_quarantine_is_an_incident_of_its_own() -> None:
+    platform = Platform()
+    platform.take(quarantined(identity="1"), quarantined(identity="2"), released(identity="1"))
+    assert platform.open() == ["quarantine/weather/2"]
+
+
+def test_a_release_that_overtook_its_failure_keeps_it_from_opening() -> None:
+    platform = Platform()
+    failure, release = delivery(quarantined(), 1), delivery(released(), 2)
+    assert [platform.deliver(one) for one in (release, failure, release, failure)] == [
+        "handled",
+        "handled",
+        "duplicate",
+        "duplicate",
+    ]
+    assert platform.known() == {}
+    assert platform.happened() == []
+
+
+def test_a_late_closer_does_not_close_what_was_wrong_again_since() -> None:
+    platform = Platform()
+    for number, event in ((1, DEGRADED), (3, DEGRADED), (2, promoted())):
+        platform.deliver(delivery(event, number))
+    assert platform.open() == ["model/flights/performance"]
+
+
+@pytest.mark.parametrize("place", [1, 5, 6], ids=["drift", "declined", "refused"])
+def test_each_fact_is_in_the_log_and_none_stays_open(place: int) -> None:
+    platform = Platform()
+    event, subject = SAMPLES[place][:2]
+    platform.take(event, event)
+    assert platform.happened() == ["IncidentClosed"] * 2 + ["IncidentOpened"] * 2
+    found = platform.known()[subject]
+    assert (found["open"], found["count"], found["incident_id"]) == (False, 2, "event-0001")
 
 
 def test_what_closes_without_anything_open_is_handled_and_does_nothing() -> None:
@@ -194,7 +261,7 @@ def test_incidents_of_another_workspace_are_not_seen() -> None:
     platform = Platform()
     platform.deliver(delivery(quarantined(), 0, "other"))
     assert platform.known() == {}
-    assert list(platform.known("other")) == ["quarantine/weather"]
+    assert list(platform.known("other")) == ["quarantine/weather/q"]
 
 
 def test_the_log_tells_which_incident_closed() -> None:
@@ -203,7 +270,7 @@ def test_the_log_tells_which_incident_closed() -> None:
     follow(delivery(quarantined(), 0), call(), tables=tables, log=log)
     follow(delivery(released(), 1), call(), tables=tables, log=log)
     opened, closed = log.read("WS#default#INCIDENT#event-0000")
-    assert IncidentOpened.model_validate(opened.envelope.data).subject == "quarantine/weather"
+    assert IncidentOpened.model_validate(opened.envelope.data).subject == "quarantine/weather/q"
     assert IncidentClosed.model_validate(closed.envelope.data).incident_id == "event-0000"
 
 
@@ -235,7 +302,31 @@ def test_shuffled_and_repeated_deliveries_give_the_same_state(
     assert shuffled.happened() == straight.happened()
 
 
-CHANGES = [delivery(event, n) for n, event in enumerate([quarantined(), released(), quarantined("departures")])]
+def numbered(*events: Event) -> list[Delivery]:
+    return [delivery(event, number) for number, event in enumerate(events)]
+
+
+CHANGES = numbered(quarantined(), released(), quarantined("departures"))
+LIVES = numbered(
+    quarantined(identity="1"), quarantined(identity="2"), DEGRADED, rolled_back("1"), released(identity="1"),
+    promoted(), SAMPLES[4][0], rolled_back("2"), completed(), SAMPLES[1][0], DEGRADED, SAMPLES[4][0],
+    promoted("q"), rolled_back("3"), SAMPLES[5][0],
+)  # fmt: skip
+
+
+@given(order=st.permutations(LIVES), repeats=st.lists(st.sampled_from(LIVES), max_size=6), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_openers_and_closers_in_any_order_leave_the_same_incidents_open(
+    order: Sequence[Delivery], repeats: Sequence[Delivery], data: st.DataObject
+) -> None:
+    platform, sent = Platform(), list(order)
+    for one in repeats:
+        sent.insert(data.draw(st.integers(0, len(sent))), one)
+    for one in sent:
+        platform.deliver(one)
+    assert platform.open() == ["model/flights/rollback/3", "model/flights/training", "quarantine/weather/2"]
+    opened, closed = platform.happened().count("IncidentOpened"), platform.happened().count("IncidentClosed")
+    assert opened - closed == 3
 
 
 @given(order=st.permutations([*CHANGES, *CHANGES]))
@@ -248,6 +339,65 @@ def test_every_delivery_counts_once_however_often_it_comes(order: Sequence[Deliv
     assert sorted(mark["sk"] for mark in marks) == [one.envelope.id for one in CHANGES]
 
 
+# --- alerts ------------------------------------------------------------------------------
+
+
+def opened(severity: Severity, number: int = 0) -> Delivery:
+    event = IncidentOpened(incident_id="i", severity=severity, subject="drift/weather", text="why", cause_id="i")
+    return delivery(event, number)
+
+
+@pytest.mark.parametrize("severity", ["warning", "critical"])
+def test_an_incident_that_opens_is_told_once(severity: Severity) -> None:
+    platform = Platform()
+    for _ in range(2):
+        platform.deliver(opened(severity))
+    assert platform.topic.sent == [(severity, "drift/weather", "why")]
+
+
+def test_a_fact_is_told_nobody() -> None:
+    platform = Platform()
+    assert platform.deliver(opened("info")) == "handled"
+    assert platform.topic.sent == []
+
+
+def test_a_stack_without_a_topic_sends_nothing() -> None:
+    function = handler_of("notify", memory_wiring())
+    assert deliver(function, opened("critical").envelope)["outcome"] == "handled"
+
+
+class Failing(MemoryTopic):
+    """A topic that fails the first time."""
+
+    failed = False
+
+    def send(self, severity: str, subject: str, text: str) -> None:
+        if not self.failed:
+            self.failed = True
+            raise Unavailable("the topic is throttled")
+        super().send(severity, subject, text)
+
+
+def test_an_alert_that_could_not_be_sent_is_sent_when_it_is_tried_again() -> None:
+    platform = Platform()
+    topic = Failing()
+    platform.function.wiring.cache["topic"] = topic
+    with pytest.raises(Unavailable):
+        platform.deliver(opened("critical"))
+    assert platform.deliver(opened("critical")) == "handled"
+    assert len(topic.sent) == 1
+
+
+def test_sns_gets_a_subject_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    topic = SnsTopic("arn:aws:sns:us-east-1:111122223333:alerts")
+    subject = "[critical] quarantine/w?tter" + "x" * 72
+    sent = {"TopicArn": "arn:aws:sns:us-east-1:111122223333:alerts", "Subject": subject, "Message": "größer"}
+    with Stubber(topic.client) as stub:
+        stub.add_response("publish", {"MessageId": "1"}, sent)
+        topic.send("critical", "quarantine/wätter" + "x" * 100, "größer")
+
+
 # --- who may look ------------------------------------------------------------------------
 
 
@@ -256,5 +406,5 @@ def test_the_console_lists_them_to_who_may_look() -> None:
     platform.take(quarantined())
     console = handler_of("console", memory_wiring(tables=platform.tables))
     (found,) = Caller(console).ok("GET", "/v1/incidents")["incidents"]
-    assert found["subject"] == "quarantine/weather"
+    assert found["subject"] == "quarantine/weather/q"
     assert Caller(console, grants=())("GET", "/v1/incidents")[0] == 403

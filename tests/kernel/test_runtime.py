@@ -378,7 +378,7 @@ def test_a_duplicate_is_known_in_another_process_too(wiring: Wiring) -> None:
 
 def test_a_delivery_whose_consumer_writes_nothing_is_marked_too(wiring: Wiring) -> None:
     looks = Function("looks", table="registry", consumers={RunEnded: lambda d, c, w: None}, wiring=wiring)
-    assert [looks(sent())["outcome"], looks(sent())["outcome"]] == ["handled", "handled"]
+    assert [looks(sent())["outcome"], looks(sent())["outcome"]] == ["handled", "duplicate"]
     marks = wiring.tables.query("registry", "WS#other#HANDLED#looks").items
     assert [mark["sk"] for mark in marks] == ["event-1"]
 

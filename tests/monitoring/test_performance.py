@@ -31,12 +31,14 @@ class Stage:
         times = [START + timedelta(weeks=week, minutes=int(m)) for m in self.random.integers(0, 7 * 1440, count)]
         return [(f"{week}-{n}", time, float(p)) for n, (time, p) in enumerate(zip(times, chances, strict=True))]
 
-    def predict(self, lines: list[Line], request: str = "r1") -> None:
+    def predict(self, lines: list[Line], request: str = "r1", asked_at: datetime = START) -> None:
         for day in sorted({line[1].date() for line in lines}):
             rows = [line for line in lines if line[1].date() == day]
             names = ("prediction_id", "as_of", "version", "role", "score")
             table = pa.table({name: [row[n] for row in rows] for n, name in enumerate(names)})
             table = table.append_column("request_id", pa.array([request] * len(rows)))
+            asked = pa.array([asked_at] * len(rows), pa.timestamp("us", tz="UTC"))
+            table = table.append_column("asked_at", asked)
             table = table.set_column(1, "as_of", table.column("as_of").cast(pa.timestamp("us", tz="UTC")))
             key = f"predictions/default/flights/dt={day}/{request}.parquet"
             self.desk.blobs.put("lake", key, parquet_bytes(table))
@@ -129,6 +131,26 @@ def test_a_prediction_asked_for_twice_counts_once(stage: Stage) -> None:
     stage.predict(canary_lines(flights), "b")
     measured = stage.measure(stage.arrive(flights, "w0"))
     assert {p.version: p.rows for p in measured.performances} == {1: 700, 2: 70, 3: 700}
+
+
+def test_the_answer_that_was_asked_for_first_counts_whatever_its_request_is_called(stage: Stage) -> None:
+    flights = stage.flights(0, 50)
+    early, late = START - timedelta(hours=1), START + timedelta(weeks=2)
+    stage.predict([(i, t, 1, "champion", 0.99) for i, t, _ in flights], "a-when-the-outcome-is-known", late)
+    stage.predict([(i, t, 1, "shadow", 0.25) for i, t, _ in flights], "b", early)
+    stage.predict([(i, t, 1, "champion", 0.75) for i, t, _ in flights], "c-in-the-same-moment", early)
+    measured = stage.measure(stage.arrive(flights, "w0"))
+    assert measured.joined == 50
+    assert measured.performances[0].mean_score == 0.25
+
+
+def test_a_backfill_after_the_fact_counts_where_nothing_was_asked_before(stage: Stage) -> None:
+    flights = stage.flights(0, 50)
+    stage.predict([(i, t, 1, "champion", p) for i, t, p in flights[:20]], "live", START)
+    stage.predict([(i, t, 1, "champion", 1.0) for i, t, _ in flights], "backfill", START + timedelta(weeks=1))
+    measured = stage.measure(stage.arrive(flights, "w0"))
+    scores = parquet_table(stage.desk.blobs.get("lake", measured.labelled_key).body, ["score"]).column("score")
+    assert (measured.joined, scores.to_pylist().count(1.0)) == (50, 30)
 
 
 def test_labels_that_come_twice_count_once(stage: Stage) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ from support.mlflow_desk import API, Desk, sample
 
 from modelwright.artifacts import new_model_id
 from modelwright.governance.access import Grant
+from modelwright.registry import versions
 
 RM, MV = f"{API}/registered-models", f"{API}/model-versions"
 SOURCE = "mlflow-artifacts:/1/models/m-1/artifacts"
@@ -129,6 +131,29 @@ def test_a_version_of_files_that_the_caller_may_not_read_is_refused(desk: Desk) 
     assert guest("POST", f"{MV}/create", {"name": "flights", "source": SOURCE})[0] == 403
     own = SOURCE.replace("/1/", "/2/")
     assert guest("POST", f"{MV}/create", {"name": "flights", "source": own})[0] == 200
+
+
+def test_a_version_is_pinned_to_the_file_that_lies_there_when_it_is_made(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(desk)
+    place = "default/1/models/m-1/artifacts/"
+    version(desk)
+    desk.blobs.put("artifacts", place + "model.pkl", b"first")
+    version(desk)
+    desk.blobs.put("artifacts", place + "model.pkl", b"put there later")
+    version(desk, source="models:/flights/2")
+    version(desk)
+    monkeypatch.setattr(versions, "PINNED_BYTES", 14)
+    version(desk)
+    version(desk, source="models:/flights/5")
+    first, later = (hashlib.sha256(body).hexdigest() for body in (b"first", b"put there later"))
+    created = [e.envelope for e in desk.stream("MODEL", "flights") if e.envelope.type == "ModelVersionCreated"]
+    assert [e.data["artifact_digest"] for e in created] == ["", first, first, later, "", ""]
+    shown = desk.registry.ok("GET", "/v1/models/flights")["versions"]
+    unpinned = {v["version"]: v["tags"] for v in shown if v["tags"]}
+    text = "model.pkl has 15 bytes; up to 14 are read to know its digest"
+    assert unpinned == {number: {"modelwright.unpinned": text} for number in (5, 6)}
 
 
 def test_models_and_versions_are_found_and_prompts_hidden(desk: Desk) -> None:

@@ -259,6 +259,7 @@ def test_a_first_training_gives_the_champion_and_a_second_the_challenger(desk: D
     shown = desk.registry.ok("GET", "/v1/models/flights")["versions"][0]
     assert (shown["training_id"], shown["artifact_key"]) == ("t1", first.artifact_key)
     assert shown["evaluation"]["challenger_auc"]["value"] == 0.752
+    assert desk.stream("MODEL", "flights")[1].envelope.data["artifact_digest"] == first.artifact_digest
 
 
 def test_a_training_gives_one_version_however_often_it_is_told(desk: Desk) -> None:

@@ -29,10 +29,12 @@ from modelwright.events import (
     TrainingStarted,
     Window,
 )
+from modelwright.project import current_key
 from modelwright.retraining import deciding, store, triggers
 from modelwright.retraining.store import Training
 from modelwright.retraining.trainers import Job, Trainer
 from modelwright.retraining.triggers import Trigger
+from modelwright.storage import Delete
 from retraining.stage import WALL, WS, Stage, project
 
 TRIGGERS: dict[str, Trigger] = {
@@ -142,15 +144,15 @@ def training(stage: Stage) -> Training:
     return store.load_training(stage.tables, WS, events[-1].training_id)
 
 
-def end(stage: Stage, *, cost: float | None = 0.02) -> None:
+def end(stage: Stage, *, cost: float = 0.02, failed: bool = False) -> None:
     """End the running training as ``train`` does, and let retrain settle it."""
     from retraining.test_training import completed_event
 
     running = training(stage)
-    event: Event = TrainingFailed(training_id=running.training_id, model="flights", reason="no labels")
-    if cost is not None:
-        event = completed_event(running.training_id, cost)
-    status = "failed" if cost is None else "completed"
+    event: Event = completed_event(running.training_id, cost)
+    if failed:
+        event = TrainingFailed(training_id=running.training_id, model="flights", reason="no labels", cost=cost)
+    status = "failed" if failed else "completed"
     stage.tables.write([store.put_training(WS, running.having(status=status))])
     note(stage, deciding.settle, event)
 
@@ -160,7 +162,12 @@ def stage() -> Stage:
     made = Stage()
     made.apply(project(triggers=("performance", "drift_evidence", "age", "manual")))
     version = ModelVersionCreated(
-        model="flights", version=1, source="s", artifact_key="default/m/", features=("temp", "hour")
+        model="flights",
+        version=1,
+        source="s",
+        artifact_key="default/m/",
+        features=("temp", "hour"),
+        artifact_digest="d",
     )
     note(made, deciding.note_version, version)
     made.pass_days(-30)
@@ -175,7 +182,8 @@ def test_a_degraded_champion_is_retrained_with_all_that_the_trainer_needs(stage:
     assert isinstance(event, TrainingRequested)
     assert (event.trigger, event.reason, event.champion) == ("performance", "worse", 1)
     found = training(stage)
-    assert (found.champion_key, found.champion_features) == ("default/m/", ("temp", "hour"))
+    assert (found.champion_key, found.champion_digest) == ("default/m/", "d")
+    assert found.champion_features == ("temp", "hour")
     assert found.window.end == stage.now
     ledger = store.load_ledger(stage.tables, WS, "flights", "2013-03")
     assert (ledger.reserved, ledger.spent) == (50_000, 0)
@@ -257,8 +265,10 @@ def test_a_complaint_about_a_former_champion_trains_nothing(stage: Stage) -> Non
 
 def test_the_cooldown_is_of_domain_time_and_a_failed_training_starts_none(stage: Stage) -> None:
     ask(stage)
-    end(stage, cost=None)
-    ask(stage)
+    end(stage, failed=True)
+    stage.pass_days(1)
+    follow(stage, deciding.follow_degraded, degraded(stage))
+    assert isinstance(stage.happened()[-1], TrainingRequested)
     end(stage)
     stage.pass_days(20)
     with pytest.raises(Refused, match=r"cooldown of 21 days ends in 1\.0 days"):
@@ -311,12 +321,57 @@ def test_a_champion_that_is_new_is_given_time_before_the_first_training() -> Non
     assert ask(stage)["training_id"]
 
 
-def test_a_failed_training_releases_what_it_reserved(stage: Stage) -> None:
+def test_a_failed_training_costs_what_it_cost_and_releases_what_it_reserved(stage: Stage) -> None:
     ask(stage)
-    end(stage, cost=None)
+    end(stage, cost=0.03, failed=True)
     ledger = store.load_ledger(stage.tables, WS, "flights", "2013-03")
-    assert (ledger.reserved, ledger.spent) == (0, 0)
+    assert (ledger.reserved, ledger.spent) == (0, 30_000)
     assert store.load_standing(stage.tables, WS, "flights").training == ""
+
+
+def refusals(stage: Stage) -> tuple[str, ...]:
+    """Let the champion get worse, and return what speaks against a training."""
+    before = len(stage.happened())
+    follow(stage, deciding.follow_degraded, degraded(stage))
+    (event,) = stage.happened()[before:]
+    return event.reasons if isinstance(event, TrainingDeclined) else ()
+
+
+def test_after_a_failure_the_next_training_waits_twice_as_long_each_time_up_to_the_cooldown(stage: Stage) -> None:
+    stage.apply(project(budget=9, cooldown_days=5))
+    for times, wait in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 5.0), (5, 5.0)):
+        assert refusals(stage) == ()
+        end(stage, failed=True)
+        stage.pass_days(0.5)
+        row = f" {times} times in a row" if times > 1 else ""
+        reasons = (f"the last training failed{row}; the next may begin in {wait - 0.5} days",)
+        assert refusals(stage) == deciding.show(stage.call, "flights", tables=stage.tables)["against"] == reasons
+        stage.pass_days(wait - 0.5)
+    assert refusals(stage) == ()
+    end(stage)
+    standing = store.load_standing(stage.tables, WS, "flights")
+    assert (standing.failures, standing.failed) == (0, None)
+
+
+def test_a_policy_without_cooldown_waits_after_failures_all_the_same(stage: Stage) -> None:
+    stage.apply(project(budget=9, cooldown_days=0, retry_hours=12))
+    for _ in range(3):
+        assert refusals(stage) == ()
+        end(stage, failed=True)
+        stage.pass_days(0.25)
+        assert "the next may begin in 0.2 days" in refusals(stage)[0]
+        stage.pass_days(0.25)
+
+
+def test_a_person_need_not_wait_after_a_failure_but_is_bound_by_the_budget(stage: Stage) -> None:
+    for _ in range(2):
+        ask(stage)
+        end(stage, cost=0.04, failed=True)
+    with pytest.raises(
+        Refused, match=r"no training of flights: the budget of \$0\.12 .* has \$0\.0400 left"
+    ) as refused:
+        ask(stage)
+    assert "failed" not in str(refused.value)
 
 
 def test_age_and_new_labels_train_when_the_policy_names_them(stage: Stage) -> None:
@@ -365,7 +420,16 @@ def test_a_training_that_never_ends_is_failed_by_the_schedule_in_wall_time(stage
     failed = stage.happened()[-1]
     assert isinstance(failed, TrainingFailed)
     note(stage, deciding.settle, failed)
+    ledger = store.load_ledger(stage.tables, WS, "flights", "2013-03")
+    assert (ledger.reserved, ledger.spent) == (0, 50_000)
     assert ask(stage)["training_id"]
+
+
+def test_without_a_project_a_schedule_has_nothing_to_do_but_fail_what_hangs(stage: Stage) -> None:
+    ask(stage)
+    stage.tables.write([Delete("governance", current_key(WS))])
+    schedule(stage, hours=1.5)
+    assert isinstance(stage.happened()[-1], TrainingFailed)
 
 
 def test_a_manual_request_needs_a_model_a_reason_a_grant_and_a_policy_that_takes_it(stage: Stage) -> None:

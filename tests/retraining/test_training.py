@@ -57,8 +57,8 @@ class Sets:
         self.labels = ((rng.random(rows) < chance) & (positives > 0)).to_numpy().astype(np.int8)
         self.asked: list[Any] = []
 
-    def examples(self, model: str, window: Window, *, as_of: Any, labels_until: Any, request_id: str) -> Examples:
-        self.asked.append((model, window, as_of, request_id))
+    def examples(self, model: str, window: Window, *, as_of: Any, labels_until: Any) -> Examples:
+        self.asked.append((model, window, as_of))
         if not len(self.frame):
             raise InvalidInput(f"model {model} has no labelled rows")
         return Examples(self.frame, self.labels, self.times, "digest", f"datasets/{WS}/digest.parquet")
@@ -134,12 +134,14 @@ def test_a_training_leaves_a_loadable_model_and_says_how_good_it_is() -> None:
     assert event.evaluation.rows < 600
     assert event.evaluation.window.end - event.evaluation.window.start <= timedelta(days=7, microseconds=1)
     assert event.cost == pytest.approx(30 * 2 * 0.0000133334 + 2e-7)
-    model = open_model("flights v2", event.artifact_key, blobs=stage.blobs, flavors=flavors)
+    model = open_model(
+        "flights v2", event.artifact_key, digest=event.artifact_digest, blobs=stage.blobs, flavors=flavors
+    )
     assert model.digest == event.artifact_digest
     assert len(model.score(sets.frame.iloc[:5])) == 5
     assert run_id_of(identity).encode() in stage.blobs.get("artifacts", event.artifact_key + "MLmodel").body
     assert store.load_training(stage.tables, WS, identity).status == "completed"
-    assert sets.asked[0][2:] == (START, identity)
+    assert sets.asked[0][2] == START
 
 
 def test_the_kept_model_has_seen_the_holdout() -> None:
@@ -174,6 +176,14 @@ def test_a_champion_that_does_not_load_hinders_no_training(broken: bytes) -> Non
     assert train(WS, requested(stage, **champion(stage, broken)), shop(stage, Sets())) == "completed"
     assert completed(stage).evaluation.champion_auc is None
     assert "flights v1 does not load" in completed(stage).parameters["champion_not_compared"]
+
+
+def test_a_champion_whose_file_was_overwritten_is_not_compared() -> None:
+    stage, sets = Stage(), Sets()
+    weak = trainer(sets.frame, sets.labels, {"depth": 2})
+    train(WS, requested(stage, **champion(stage, weak), champion_digest="0" * 64), shop(stage, sets))
+    assert completed(stage).evaluation.champion_auc is None
+    assert f"the registry knows {'0' * 64}" in completed(stage).parameters["champion_not_compared"]
 
 
 def test_the_same_data_gives_the_same_bytes() -> None:
@@ -242,6 +252,8 @@ def test_unfit_data_or_code_fails_the_training_with_the_reason(sets: Sets, funct
     event = stage.happened()[-1]
     assert isinstance(event, TrainingFailed)
     assert reason in event.reason
+    assert event.seconds == 30
+    assert event.cost == pytest.approx(30 * 2 * 0.0000133334 + 2e-7)
     assert not list(stage.blobs.list("artifacts", ""))
 
 

@@ -1,5 +1,6 @@
 """The functions `rollout` and `predict`, from payload to state."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support.http import Caller, handler_of, memory_wiring
 from modelwright.flavors import mlmodel, pickled
 from modelwright.governance.access import Grant
 from modelwright.project import Project
+from modelwright.rollout import predictions
 from modelwright.rollout.store import load_traffic
 from modelwright.runtime import Function
 from rollout.stage import WS, Stage
@@ -141,7 +143,10 @@ def test_online_predictions_know_the_virtual_time(stage: Stage, predict: Functio
     headers = {"x_modelwright_as_of": "2013-05-06T07:00:00Z"}
     status, body = Caller(predict)("POST", "/v1/predict/flights", {"rows": [row]}, **headers)
     assert status == 200
-    assert "dt=2013-05-06" in next(iter(stage.blobs.list("lake", "predictions/"))).key
+    (key,) = (listed.key for listed in stage.blobs.list("lake", "predictions/"))
+    assert "dt=2013-03-04" in key
+    (line,) = predictions.read([key], blobs=stage.blobs)
+    assert line.as_of.isoformat() == "2013-05-06T07:00:00+00:00"
     assert body["predictions"][0]["role"] == "champion"
 
 
@@ -156,6 +161,20 @@ def test_online_predictions_know_the_virtual_time(stage: Stage, predict: Functio
 )
 def test_bad_requests_have_their_status(predict: Function, path: str, body: Any, status: int) -> None:
     assert Caller(predict)("POST", path, body)[0] == status
+
+
+def test_a_champion_whose_file_was_overwritten_is_503_and_named_with_both_digests(
+    stage: Stage, rollout: Function, predict: Function
+) -> None:
+    row, place, known = json.loads(sample("http-predict")["body"]), f"{WS}/m/3/", hashlib.sha256(b"trained").hexdigest()
+    for file in ("MLmodel", "model.pkl"):
+        stage.blobs.put("artifacts", place + file, stage.blobs.get("artifacts", f"{WS}/m/2/{file}").body)
+    made = {"version": 3, "artifact_key": place, "features": [], "artifact_digest": known}
+    rollout(sample("rollout-model-version-created", **made))
+    rollout(sample("rollout-alias-changed", alias="champion", version=3))
+    status, body = Caller(predict)("POST", "/v1/predict/flights", row)
+    found = hashlib.sha256(stage.blobs.get("artifacts", place + "model.pkl").body).hexdigest()
+    assert (status, all(said in str(body) for said in ("flights v3", known, found))) == (503, True)
 
 
 def test_no_champion_is_409_no_model_503_and_a_reader_403(stage: Stage, rollout: Function, predict: Function) -> None:

@@ -1,5 +1,6 @@
 """Predictions, from body to log."""
 
+import hashlib
 import io
 import json
 import math
@@ -7,7 +8,7 @@ import pickle
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -88,11 +89,13 @@ def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-def register(stage: Stage, version: int, estimator: Any, features: tuple[str, ...] = ()) -> None:
+def register(stage: Stage, version: int, estimator: Any, features: tuple[str, ...] = (), digest: str = "") -> None:
     key = f"{WS}/1/models/m-{version}/artifacts/"
     stage.blobs.put("artifacts", key + "MLmodel", mlmodel("r", inputs=PROJECT.models["flights"].inputs, training_id=""))
     stage.blobs.put("artifacts", key + "model.pkl", estimator if isinstance(estimator, bytes) else pickled(estimator))
-    event = ModelVersionCreated(model="flights", version=version, source="s", artifact_key=key, features=features)
+    event = ModelVersionCreated(
+        model="flights", version=version, source="s", artifact_key=key, features=features, artifact_digest=digest
+    )
     delivery = stage.delivery(event, consumer="rollout")
     rollouts.follow_version(stage.call, delivery, tables=stage.tables, log=stage.log)
 
@@ -162,6 +165,19 @@ def test_online_features_are_as_of_now_and_can_be_shown(stage: Stage) -> None:
     assert logged(stage)["as_of"].iloc[0] == stage.now
 
 
+def test_what_is_asked_before_midnight_for_after_it_lies_on_the_day_of_the_row(stage: Stage) -> None:
+    stage.now = datetime(2013, 3, 1, 23, 50, tzinfo=UTC)
+    departure = datetime(2013, 3, 2, 0, 20, tzinfo=UTC)
+    past = datetime(2013, 3, 1, 20, tzinfo=UTC)
+    first, second = rows(2)
+    ask(stage, [{**first, "scheduled": departure.isoformat()}, {**second, "scheduled": past.isoformat()}])
+    keys = [listed.key for listed in stage.blobs.list("lake", "predictions/")]
+    assert [key.split("/")[3] for key in keys] == ["dt=2013-03-01", "dt=2013-03-02"]
+    log = logged(stage)
+    assert list(log["as_of"]) == [stage.now, departure]
+    assert set(log["asked_at"]) == {stage.now}
+
+
 def test_a_dry_run_logs_nothing(stage: Stage) -> None:
     assert ask(stage, rows(3), dry_run=True)["predictions"]
     assert logged(stage).empty
@@ -170,6 +186,38 @@ def test_a_dry_run_logs_nothing(stage: Stage) -> None:
 def test_the_same_request_twice_is_the_same_object(stage: Stage) -> None:
     first = ask(stage, rows(20), mode="point_in_time")
     assert ask(stage, rows(20), mode="point_in_time") == first
+    assert len(logged(stage)) == 20
+
+
+def test_a_repeat_overwrites_nothing_whoever_would_answer_it_now(stage: Stage) -> None:
+    first = ask(stage, rows(20), mode="point_in_time")
+    before = list(stage.blobs.list("lake", "predictions/"))
+    follow(stage, "champion", 2)
+    assert ask(stage, rows(20), mode="point_in_time") == first
+    assert list(stage.blobs.list("lake", "predictions/")) == before
+
+
+def test_a_repeat_logs_the_days_that_a_broken_request_did_not_reach(stage: Stage) -> None:
+    first = ask(stage, rows(1500), mode="point_in_time")
+    one, other = (listed.key for listed in stage.blobs.list("lake", "predictions/"))
+    stage.blobs.delete("lake", one)
+    assert ask(stage, rows(1500), mode="point_in_time") == first
+    assert [listed.key for listed in stage.blobs.list("lake", "predictions/")] == [one, other]
+
+
+def test_a_body_that_comes_again_later_is_another_request(stage: Stage) -> None:
+    first = ask(stage, rows(20))
+    stage.pass_days(0.25)
+    second = ask(stage, rows(20))
+    assert first["request_id"] != second["request_id"]
+    log = logged(stage)
+    assert (len(log), log["asked_at"].nunique()) == (40, 2)
+
+
+def test_a_key_under_which_the_log_has_other_predictions_is_refused(stage: Stage) -> None:
+    name = ask(stage, rows(20))["request_id"]
+    with pytest.raises(Conflict, match="the log has other predictions"):
+        ask(stage, rows(21), key=name)
     assert len(logged(stage)) == 20
 
 
@@ -212,6 +260,43 @@ def test_a_champion_that_does_not_load_is_named_with_its_reason(stage: Stage) ->
     follow(stage, "champion", 9)
     with pytest.raises(Unavailable, match="v9 has routes, but its artifacts are not known"):
         ask(stage, rows(1))
+
+
+class Planted:
+    """Unpickled, it leaves a mark."""
+
+    marks: ClassVar[list[str]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return plant, ()
+
+
+def plant() -> str:
+    Planted.marks.append("executed")
+    return "planted"
+
+
+def test_a_pickle_that_was_put_there_later_is_refused_and_never_executed(stage: Stage) -> None:
+    good, bad = pickled(LINEAR), pickle.dumps(Planted())
+    known, found = hashlib.sha256(good).hexdigest(), hashlib.sha256(bad).hexdigest()
+    register(stage, 3, good, digest=known)
+    follow(stage, "challenger", 3)
+    assert "warnings" not in ask(stage, rows(200))
+    place = f"{WS}/1/models/m-3/artifacts/"
+    stage.blobs.put("artifacts", place + "model.pkl", bad)
+    answer = ask(stage, rows(200), mode="point_in_time")
+    assert {p["version"] for p in answer["predictions"]} == {1}
+    text = f"flights v3 does not load: model.pkl has the digest {found}, the registry knows {known}"
+    assert answer["warnings"] == [text]
+    follow(stage, "champion", 3)
+    with pytest.raises(Unavailable, match=found):
+        ask(stage, rows(1))
+    stage.blobs.put("artifacts", place + "model.pkl", good)
+    stage.blobs.put("artifacts", place + "other.pkl", bad)
+    stage.blobs.put("artifacts", place + "MLmodel", b"flavors: {sklearn: {pickled_model: other.pkl}}")
+    with pytest.raises(Unavailable, match=r"other\.pkl has the digest"):
+        ask(stage, rows(1))
+    assert Planted.marks == []
 
 
 def test_a_model_that_is_no_classifier_or_wants_other_features_is_named(stage: Stage) -> None:

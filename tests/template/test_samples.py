@@ -17,7 +17,7 @@ from modelwright.errors import InvalidInput, NotFound, PluginError
 from modelwright.events import SOURCE, RegisteredModelCreated
 from modelwright.governance.access import Grant
 from modelwright.governance.access import _item as token_item
-from modelwright.log import Happened, Log
+from modelwright.log import Happened, Log, LogItem
 from modelwright.project import current_key
 from modelwright.runtime import Wiring
 from modelwright.storage import Anything, Put
@@ -202,18 +202,40 @@ def test_publish_sweeps_up_what_the_stream_lost(wiring: Wiring) -> None:
     assert published(wiring) == [True]
 
 
-def test_the_log_is_exported_by_the_hour(wiring: Wiring, tmp_path: Path) -> None:
-    event = Happened("WS#default#MODEL#flights", RegisteredModelCreated(model="flights"))
-    items = wiring.log.commit(Call("default", "ann", datetime.now(UTC), "c"), [event])
-    maintain = handler_of("maintain", wiring)
-    for _ in range(2):
-        assert maintain(SAMPLES["maintain-schedule-due"]) == {"outcome": "done"}
-    (written,) = wiring.blobs.list("lake", "log/")
+def happened(wiring: Wiring, ago: timedelta, workspace: str = "default") -> LogItem:
+    """Write something into the log some time ago."""
+    then = datetime.now(UTC) - ago
+    event = Happened(f"WS#{workspace}#MODEL#flights", RegisteredModelCreated(model="flights"))
+    (item,) = Log(wiring.tables, wall=lambda: then).commit(Call(workspace, "ann", then, "c"), [event])
+    return item
+
+
+def exported(wiring: Wiring) -> list[str]:
+    assert handler_of("maintain", wiring)(SAMPLES["maintain-schedule-due"]) == {"outcome": "done"}
+    return [row.key for row in wiring.blobs.list("lake", "log/")]
+
+
+def test_the_log_is_exported_by_workspace_and_hour(wiring: Wiring, tmp_path: Path) -> None:
+    ago = timedelta(hours=30)
+    item, _ = happened(wiring, ago), happened(wiring, ago, "other")
+    hour = datetime.now(UTC) - ago
+    wanted = [f"log/{workspace}/dt={hour:%Y-%m-%d}/{hour:%H}.parquet" for workspace in ("default", "other")]
+    assert exported(wiring) == wanted
     file = tmp_path / "hour.parquet"
-    file.write_bytes(wiring.blobs.get("lake", written.key).body)
+    file.write_bytes(wiring.blobs.get("lake", wanted[0]).body)
     (row,) = pq.read_table(file).to_pylist()
-    assert (row["hash"], row["id"], json.loads(row["data"])) == (
-        items[0].hash,
-        items[0].envelope.id,
-        {"model": "flights"},
-    )
+    assert (row["hash"], row["id"], json.loads(row["data"])) == (item.hash, item.envelope.id, {"model": "flights"})
+
+
+def test_hours_that_earlier_runs_missed_are_exported_and_others_left_alone(wiring: Wiring) -> None:
+    happened(wiring, timedelta(hours=3))
+    (first,) = exported(wiring)
+    version = wiring.blobs.get("lake", first).version
+    happened(wiring, timedelta(days=7))
+    assert len(exported(wiring)) == 2
+    assert wiring.blobs.get("lake", first).version == version
+
+
+def test_an_hour_that_is_not_over_is_left_for_later(wiring: Wiring) -> None:
+    happened(wiring, timedelta())
+    assert exported(wiring) == []

@@ -1,3 +1,4 @@
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -88,6 +89,26 @@ def test_a_grant_on_one_experiment_covers_its_files_alone(desk: Desk) -> None:
     assert guest("PUT", f"{ART}/artifacts/1/r/x", b"x")[0] == 200
     assert guest("PUT", f"{ART}/artifacts/2/r/x", b"x")[0] == 403
     assert guest("PUT", f"{ART}/artifacts/trainings/t/x", b"x")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "artifacts/trainings/t1/model/model.pkl", b"x"),
+        ("DELETE", "artifacts/trainings/t1/model/model.pkl", b""),
+        ("DELETE", "artifacts/trainings", b""),
+        ("POST", "mpu/create/trainings/t1/model", {"path": "model.pkl", "num_parts": 1}),
+        ("POST", "mpu/create/trainings", {"path": "model.pkl", "num_parts": 0}),
+        ("POST", "mpu/complete/trainings/t1/model", {"path": "model.pkl", "upload_id": "empty"}),
+    ],
+)
+def test_what_a_training_made_is_written_by_nobody_else(desk: Desk, method: str, path: str, body: Any) -> None:
+    key = "default/trainings/t1/model/model.pkl"
+    desk.blobs.put("artifacts", key, b"model")
+    status, answer = desk.artifacts(method, f"{ART}/{path}", body)
+    assert (status, "is the platform's" in str(answer)) == (403, True)
+    assert desk.blobs.get("artifacts", key).body == b"model"
+    assert desk.artifacts("GET", f"{ART}/artifacts/trainings/t1/model/model.pkl")[0] == 302
 
 
 def test_another_workspace_has_other_files(desk: Desk) -> None:

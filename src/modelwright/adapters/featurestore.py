@@ -94,15 +94,13 @@ class FeatureStore:
             served.update(zip(numbers, answer, strict=True))
         return [served[n] for n in range(len(rows))]
 
-    def examples(
-        self, model: str, window: Window, *, as_of: datetime, labels_until: datetime | None, request_id: str
-    ) -> Examples:
+    def examples(self, model: str, window: Window, *, as_of: datetime, labels_until: datetime | None) -> Examples:
         """See ``TrainingSets``."""
         project, declared = self._project, self._project.model(model)
         self._require_labels(declared.label.source, labels_until)
         end = min(window.end, as_of)
         options: dict[str, Any] = {"blobs": self._blobs, "tables": self._tables, "workspace": self._workspace}
-        rows = datasets.training_rows(project, model, window.start, end, cache=self._cache, **options)
+        rows = datasets.training_rows(project, model, window.start, end, known_by=as_of, cache=self._cache, **options)
         if not rows.num_rows:
             raise InvalidInput(f"model {model} has no labelled rows in {window.start:%Y-%m-%d}/{end:%Y-%m-%d}")
         digest, key = datasets.save(rows, blobs=self._blobs, workspace=self._workspace)

@@ -1,4 +1,4 @@
-"""Tables and buckets in this process: of production quality, for tests, notebooks and one-process use.
+"""Tables, buckets and a topic in this process: of production quality, for tests, notebooks and one-process use.
 
 Writes are atomic under a lock and conditions are DynamoDB's, so that a test in memory is a
 test of the same rules.
@@ -252,3 +252,14 @@ class MemoryBlobs:
     def _newest(self, bucket: BucketName, key: str) -> Sequence[Stored]:
         """Return the newest version alone, or nothing if the object was deleted or never was."""
         return [] if (bucket, key) in self._deleted else self._objects.get((bucket, key), [])[-1:]
+
+
+class MemoryTopic:
+    """``Topic`` that keeps what was sent, as (severity, subject, text)."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, str]] = []
+
+    def send(self, severity: str, subject: str, text: str) -> None:
+        """See ``Topic``."""
+        self.sent.append((severity, subject, text))

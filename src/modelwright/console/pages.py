@@ -49,6 +49,7 @@ def overview(status: dict[str, Any]) -> str:
     )
     body = (
         f"<h1>{escape(title)}</h1><h2>Incidents</h2>{incidents}<h2>Traffic</h2>{routes}<h2>Newest events</h2>{events}"
+        '<form method="post" action="/logout"><p><button>Sign out</button></p></form>'
     )
     return _page("Modelwright", body)
 

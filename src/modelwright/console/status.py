@@ -16,17 +16,17 @@ _SHOWN = 50
 
 
 def status(call: Call, *, wall: datetime, tables: Tables, log: Log) -> dict[str, Any]:
-    """Return the project, each model's routes, open incidents and the newest events."""
+    """Return the project (None before one is applied), each model's routes, open incidents and the newest events."""
     call.authorise("status:read", "workspace")
     try:
         project = load_current(tables, call.workspace)
     except NotFound:
-        return {"workspace": call.workspace, "project": None, "models": {}, "incidents": [], "events": []}
-    models = {name: {"routes": _routes(call.workspace, name, log)} for name in project.models}
+        project = None
+    names = project.models if project else ()
     return {
         "workspace": call.workspace,
-        "project": {"name": project.name, "digest": project.digest},
-        "models": models,
+        "project": project and {"name": project.name, "digest": project.digest},
+        "models": {name: {"routes": _routes(call.workspace, name, log)} for name in names},
         "incidents": [incident for incident in incidents(call, tables=tables) if incident["open"]],
         "events": [line(item) for item in recent(call, wall=wall, log=log)],
     }
@@ -70,7 +70,7 @@ def streams(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Lo
     root = newest_root(tables=tables, blobs=blobs)
     return {
         "streams": {stream: sequence for stream, (sequence, _) in sorted(heads.items()) if stream.startswith(mine)},
-        "root": root and {**root, "heads": {s: head for s, head in root["heads"].items() if s.startswith(mine)}},
+        "root": root and _part(root, mine),
     }
 
 
@@ -88,6 +88,14 @@ def stored_items(call: Call, stream: str, *, tables: Tables, cursor: str) -> dic
         raise NotFound(f"there is no stream {stream}")
     shown = ("pk", "sk", "previous", "hash", "chain_version", "envelope", "published")
     return {"items": [{name: item[name] for name in shown} for item in page.items], "next": page.cursor}
+
+
+def _part(root: dict[str, Any], mine: str) -> dict[str, Any]:
+    """Return a root with the workspace's heads alone; unless these are all, it says so and its hash is not theirs."""
+    heads = {stream: head for stream, head in root["heads"].items() if stream.startswith(mine)}
+    if len(heads) == len(root["heads"]):
+        return root
+    return {"number": root["number"], "at": root["at"], "heads": heads, "part_of": root["root"]}
 
 
 def _routes(workspace: str, model: str, log: Log) -> list[dict[str, Any]]:

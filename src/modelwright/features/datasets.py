@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from modelwright.context import Call
-from modelwright.errors import InvalidInput
+from modelwright.errors import InvalidInput, TooLarge
 from modelwright.events import TrainingSetSaved, Window
-from modelwright.features.history import KEY, History, empty, numbers, parquet
+from modelwright.features.history import AVAILABLE, KEY, History, empty, numbers, parquet
 from modelwright.features.layout import dataset_path, micros
 from modelwright.features.offline import historical
 from modelwright.log import Happened, Log, stream_of
@@ -20,24 +20,29 @@ from modelwright.project import Model, Project
 from modelwright.storage import Absent, Blobs, Key, Put, Tables
 
 LABEL = "label"
+MOST_ROWS = 400_000
+"""What is joined and stored while a caller waits for an answer, which they do for 30 seconds at most."""
+_AT_ONCE = 8
 
 
 class TrainingSetQuery(BaseModel):
-    """Which examples: of a model, asked in ``[start, end)``."""
+    """Which examples: of a model, asked in ``[start, end)``, whose label was known by ``as_of`` (by default: now)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str
     start: AwareDatetime
     end: AwareDatetime
+    as_of: AwareDatetime | None = None
 
 
 class TrainingSet(BaseModel):
-    """A saved training set."""
+    """A saved training set; asked again with its ``as_of`` it is the same, unless rows came late or were corrected."""
 
     model_config = ConfigDict(frozen=True)
     digest: str
     key: str
     rows: int
+    as_of: datetime
     features: tuple[str, ...]
     url: str = ""
 
@@ -48,20 +53,37 @@ def training_rows(
     start: datetime,
     end: datetime,
     *,
+    known_by: datetime,
     blobs: Blobs,
     tables: Tables,
     workspace: str,
     cache: dict[str, Any],
+    most: int | None = None,
 ) -> pa.Table:
     """Return labelled examples asked in ``[start, end)``: request columns, inputs, and ``label`` (int8).
 
     They are in order of time, then id; the same query on the same data is the same table.
 
+    Args:
+        project: the definitions.
+        model: the model or its name.
+        start: of the window of the model's time column.
+        end: of that window.
+        known_by: a label that became available later (where the source does not say when: that came later) is
+            not seen; of a label that was corrected only the correction is there (``history``).
+        blobs: the lake, and the wheel of the team's code.
+        tables: manifests.
+        workspace: whose.
+        cache: kept between calls by the caller (``wiring.cache``).
+        most: how many examples are joined; None for any number.
+
     Raises:
         InvalidInput: the label source lacks a request column.
+        TooLarge: there are more than ``most``; they are counted before anything is joined.
     """
     model = project.model(model) if isinstance(model, str) else model
-    examples = _examples(project, model, micros(start), micros(end), blobs, tables, workspace, cache)
+    history = History(blobs=blobs, tables=tables, workspace=workspace, cache=cache)
+    examples = _examples(project, model, Window(start=start, end=end), micros(known_by), history, most)
     labels = pc.greater(examples[model.label.column].cast(pa.float64()), model.label.above).cast(pa.int8())
     asked = examples.select(list(model.request))
     rows = historical(project, model, asked, blobs=blobs, tables=tables, workspace=workspace, cache=cache)
@@ -86,19 +108,26 @@ def build(
     log: Log,
     blobs: Blobs,
     cache: dict[str, Any],
+    most: int = MOST_ROWS,
 ) -> TrainingSet:
     """Build and store a training set; the same again is the same object and is announced once.
+
+    Model, window and ``as_of`` name a set: when the caller leaves ``as_of`` out, or names a time to come, it is now,
+    and the answer says so.
 
     Raises:
         NotFound: there is no such model.
         InvalidInput: the window is empty or holds no labelled row.
+        TooLarge: it holds more than ``most``.
     """
     model = project.model(query.model)
     call.authorise("features:read", f"model/{query.model}")
     if query.start >= query.end:
         raise InvalidInput(f"the window ends at {query.end.isoformat()}, not after its start {query.start.isoformat()}")
     options: dict[str, Any] = {"blobs": blobs, "tables": tables, "workspace": call.workspace}
-    rows = training_rows(project, model, query.start, query.end, cache=cache, **options)
+    as_of = min(query.as_of or call.now, call.now)
+    query = query.model_copy(update={"as_of": as_of})
+    rows = training_rows(project, model, query.start, query.end, known_by=as_of, cache=cache, most=most, **options)
     if not rows.num_rows:
         raise InvalidInput(f"{query.model} has no labelled rows from {query.start} to {query.end}")
     digest, key = save(rows, blobs=blobs, workspace=call.workspace)
@@ -112,37 +141,46 @@ def build(
             rows=rows.num_rows,
             window=Window(start=query.start, end=query.end),
             features=model.inputs,
+            as_of=as_of,
         )
         item = {**known._asdict(), "query": query.model_dump_json(), "rows": rows.num_rows}
         happened = Happened(stream_of(call.workspace, "TRAINING", query.model), event)
         log.commit(call, [happened], [Put("features", item, Absent())])
     url = blobs.presigned_get("lake", key)
-    return TrainingSet(digest=digest, key=key, rows=rows.num_rows, features=model.inputs, url=url)
+    return TrainingSet(digest=digest, key=key, rows=rows.num_rows, as_of=as_of, features=model.inputs, url=url)
 
 
 def _examples(
-    project: Project,
-    model: Model,
-    start_us: int,
-    end_us: int,
-    blobs: Blobs,
-    tables: Tables,
-    workspace: str,
-    cache: dict[str, Any],
+    project: Project, model: Model, window: Window, known_us: int, history: History, most: int | None
 ) -> pa.Table:
+    """Return the label rows that are examples, in order; stops reading as soon as there are too many."""
     source = project.sources[model.label.source]
     if missing := [name for name in (*model.request, model.label.column) if name not in source.columns]:
         raise InvalidInput(f"the label source {model.label.source} lacks {', '.join(missing)}")
-    history = History(blobs=blobs, tables=tables, workspace=workspace, cache=cache)
-    partitions = history.manifest(model.label.source).partitions
+    start_us, end_us = micros(window.start), micros(window.end)
+    partitions = tuple(p for p in history.manifest(model.label.source).partitions if p.available_low <= known_us)
     if model.time_column == source.event_time:
         partitions = tuple(p for p in partitions if p.event_low < end_us and p.event_high >= start_us)
-    rows = pa.concat_tables([empty(source), *history.rows(source, model.label.source, partitions)])
-    times = rows[model.time_column].cast(pa.int64())
-    chosen = pc.and_(pc.greater_equal(times, start_us), pc.less(times, end_us))
-    rows = rows.filter(pc.and_(chosen, pc.is_valid(rows[model.label.column]))).combine_chunks()
+    chosen = [empty(source)]
+    for first in range(0, len(partitions), _AT_ONCE):
+        read = history.rows(source, model.label.source, partitions[first : first + _AT_ONCE])
+        chosen += [_chosen(model, rows, start_us, end_us, known_us) for rows in read]
+        if most is not None and sum(rows.num_rows for rows in chosen) > most:
+            raise TooLarge(
+                f"{window.start:%Y-%m-%d}/{window.end:%Y-%m-%d} holds more than {most:,} labelled rows of "
+                f"{model.label.source}: ask for a shorter window, or train by POST /v1/retraining/<model>, "
+                "which takes any size"
+            )
+    rows = pa.concat_tables(chosen).combine_chunks()
     ids = np.argsort(np.asarray(rows[model.id_column].to_pylist(), dtype=object), kind="stable")
     rank = np.empty(len(ids), dtype=np.int64)
     rank[ids] = np.arange(len(ids))
     order = np.lexsort((np.asarray(rows[KEY]), rank, numbers(rows[model.time_column])))
     return rows.take(pa.array(order))
+
+
+def _chosen(model: Model, rows: pa.Table, start_us: int, end_us: int, known_us: int) -> pa.Table:
+    times = rows[model.time_column].cast(pa.int64())
+    asked = pc.and_(pc.greater_equal(times, start_us), pc.less(times, end_us))
+    labelled = pc.and_(pc.is_valid(rows[model.label.column]), pc.less_equal(rows[AVAILABLE], known_us))
+    return rows.filter(pc.and_(asked, labelled))

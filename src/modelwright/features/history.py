@@ -5,6 +5,9 @@ version, says which objects count: readers never see half a change, and equal ro
 whatever order they came. Beside its columns a row has ``_key`` (64 bits of its source's key),
 ``_available`` (microseconds) and ``_arrival``; of rows with one key the newest by availability, then
 arrival, is kept.
+
+So a correction takes the place of what it corrects, at its own availability: a read as of an earlier time
+finds neither of the two, and does not see what was served then.
 """
 
 import hashlib

@@ -1,5 +1,8 @@
 """Point-in-time features for many rows: what the online store would have said at each row's time.
 
+With one limit: of a corrected row only the newest version is kept (``history``), so that a time before the
+correction sees neither it nor what it replaced, though the online store served that; sums lack the row.
+
 Rows of a latest view are sorted by entity, event time and precedence; a binary search finds the newest
 event of each request, and rows not yet available then are stepped over. Window views are cumulative
 sums of cells by entity and hour, and two binary searches per window. Prepared arrays are kept in the

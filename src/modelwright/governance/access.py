@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -146,6 +146,15 @@ def authenticate(token: str, *, tables: Tables) -> Identity:
         raise Unauthenticated("the token is not valid")
     grants = tuple(Grant.model_validate(grant) for grant in item["grants"])
     return Identity(actor=item["actor"], workspace=workspace, grants=grants)
+
+
+def token_of(headers: Mapping[str, str]) -> str:
+    """Return the token among a request's headers (lower-case names): a bearer's, else the session cookie's, else ""."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    pairs = headers.get("cookie", "").split(";")
+    return dict(pair.strip().partition("=")[::2] for pair in pairs).get(COOKIE, "")
 
 
 def admit_principal(call: Call, arn: str, grants: Sequence[Grant], *, tables: Tables, log: Log) -> None:

@@ -4,6 +4,11 @@ A root lists every stream that the last one knew or that was written to since, w
 sequence number and hash, and the hash over all of them; it names the root before it. The table
 holds only where the newest root lies, so that the number of streams has no limit.
 
+However long ago the last root was, the next goes through every hour since. The first root looks back
+two days: on a new stack that is all there is, but streams of a log that went on for longer without a
+root, and that nothing is written to any more, are in no root until something is. Where nothing
+happens there is still a root a week, so that the next has no long way back.
+
 =============  ====================  ==========  =============================
 entity         pk                    sk          access pattern
 =============  ====================  ==========  =============================
@@ -22,15 +27,15 @@ from modelwright.log import Happened, Log, canonical, stream_of
 from modelwright.storage import Absent, Blobs, Condition, Is, Key, Put, Tables
 
 NEWEST = Key("ROOT", "NEWEST")
-_LONGEST = timedelta(days=35)
 _FIRST = timedelta(days=2)
+_IDLE = timedelta(days=7)
 _IN_FLIGHT = timedelta(minutes=5)
 """An item whose time was taken so long before it was written may lie in the hour before the last root."""
 _NOTHING: dict[str, Any] = {"number": 0, "root": "", "heads": {}, "at": ""}
 
 
 def anchor(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Log) -> RootAnchored | None:
-    """Write the next root and record it; returns None when nothing was written since the last.
+    """Write the next root and record it; returns None when nothing was written since one of this week.
 
     Args:
         call: whose doing it is.
@@ -42,7 +47,8 @@ def anchor(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Log
     last = newest_root(tables=tables, blobs=blobs) or _NOTHING
     heads = _heads(last, wall, log)
     audit = stream_of(call.workspace, "AUDIT", "roots")
-    if {s: h for s, h in heads.items() if s != audit} == {s: h for s, h in last["heads"].items() if s != audit}:
+    unchanged = _without(audit, heads) == _without(audit, last["heads"])
+    if unchanged and wall - (datetime.fromisoformat(last["at"]) if last["at"] else wall) < _IDLE:
         return None
     root = _root(last, heads, wall)
     key = f"roots/{wall:%Y/%m/%d}/{root['number']:08d}.json"
@@ -73,7 +79,11 @@ def newest_root(*, tables: Tables, blobs: Blobs) -> dict[str, Any] | None:
 
 def _heads(last: dict[str, Any], wall: datetime, log: Log) -> dict[str, list[Any]]:
     since = datetime.fromisoformat(last["at"]) if last["at"] else wall - _FIRST
-    return {**last["heads"], **_heads_since(max(since, wall - _LONGEST), wall, log)}
+    return {**last["heads"], **_heads_since(since, wall, log)}
+
+
+def _without(stream: str, heads: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {name: head for name, head in heads.items() if name != stream}
 
 
 def _heads_since(since: datetime, wall: datetime, log: Log) -> dict[str, list[Any]]:

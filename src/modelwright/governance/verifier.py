@@ -6,7 +6,10 @@ and the roots from the Object-Lock bucket, and needs to trust none of our other 
     python -m modelwright.governance.verifier log.jsonl [--roots root.json ...]
 
 The exit status is 1, and the first bad sequence number of every broken stream is printed, after
-a flipped byte, a dropped, swapped or doubled item, or a tail cut off before the last root.
+a flipped byte, a dropped, swapped or doubled item, or a tail cut off before the last root. The
+roots themselves are checked too: each against its own hash, and that each names the one before it,
+which takes all from the first to the last of them. A single root without a hash of its own is the
+part of one that the read API gives; its heads count, and that is all it proves.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,6 +99,30 @@ def verify(items: Iterable[Mapping[str, Any]], roots: Iterable[Mapping[str, Any]
     return [found for each in checked if (found := each.end()) is not None], len(streams), count
 
 
+def root_faults(roots: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Check roots by themselves, in whatever order they come: ``root 3 is not what was hashed``."""
+    given = list(roots)
+    if len(given) == 1 and "part_of" in given[0]:
+        return []
+    faults = [f"root {root.get('number', '?')} is not what was hashed" for root in given if not _is_as_hashed(root)]
+    numbered = sorted((root for root in given if isinstance(root.get("number"), int)), key=lambda root: root["number"])
+    for before, root in pairwise(numbered):
+        number, last = root["number"], before["number"]
+        if number > last + 1:
+            faults.append(f"root {number} does not follow root {last}: there were others between them")
+        elif number == last and root.get("root") != before.get("root"):
+            faults.append(f"root {number} is there twice, and they differ")
+        elif number == last + 1 and root.get("previous") != before.get("root"):
+            faults.append(f"root {number} does not follow root {last}: it names another")
+    return faults
+
+
+def _is_as_hashed(root: Mapping[str, Any]) -> bool:
+    body = {name: root.get(name) for name in ("number", "previous", "at", "heads")}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() == root.get("root")
+
+
 def _fault(item: Mapping[str, Any], previous: str, expected: int) -> str:
     try:
         sequence, right = int(item["sk"]), digest(item)
@@ -112,7 +140,7 @@ def _fault(item: Mapping[str, Any], previous: str, expected: int) -> str:
 def _anchored(roots: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, str]]:
     anchored: dict[str, dict[int, str]] = {}
     for root in roots:
-        for stream, (sequence, value) in root["heads"].items():
+        for stream, (sequence, value) in root.get("heads", {}).items():
             anchored.setdefault(stream, {})[int(sequence)] = str(value)
     return anchored
 
@@ -123,7 +151,7 @@ def _lines(path: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _item(line: str) -> Mapping[str, Any]:
-    """Return the line's item; one of which nothing can be read is empty, which ``verify`` reports in its place."""
+    """Return the text's item or root; one of which nothing can be read is empty, which is reported in its place."""
     try:
         item = json.loads(line)
     except (ValueError, RecursionError):
@@ -137,12 +165,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("export", help="JSON Lines of stored log items, or - for standard input")
     parser.add_argument("--roots", nargs="*", default=[], help="root files from the audit bucket")
     chosen = parser.parse_args(arguments)
-    roots = [json.loads(Path(path).read_text(encoding="utf-8")) for path in chosen.roots]
+    roots = [_item(Path(path).read_text(encoding="utf-8", errors="surrogateescape")) for path in chosen.roots]
     breaks, streams, items = verify(_lines(chosen.export), roots)
-    for broken in breaks:
-        sys.stdout.write(f"{broken}\n")
-    sys.stdout.write(f"{items} items in {streams} streams: {'BROKEN' if breaks else 'verified'}\n")
-    return 1 if breaks else 0
+    faults = [*root_faults(roots), *map(str, breaks)]
+    for fault in faults:
+        sys.stdout.write(f"{fault}\n")
+    sys.stdout.write(f"{items} items in {streams} streams: {'BROKEN' if faults else 'verified'}\n")
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -4,10 +4,26 @@
 entity         pk                      sk                          access pattern
 =============  ======================  ==========================  =====================================
 incident       ``WS#<ws>#INCIDENT``    ``<subject>``               get by subject; list all, newest state
+family         ``WS#<ws>#INCIDENT``    ``<subject up to a />``     get; its incidents by prefix
 =============  ======================  ==========================  =====================================
 
-A *subject* names the thing that is wrong (``quarantine/weather``, ``model/flights/performance``):
+A *subject* names the thing that is wrong (``quarantine/weather/<id>``, ``model/flights/performance``):
 while its incident is open, further causes count up and open no second one.
+
+Events come in any order and again, so an incident is open exactly while the newest cause is newer
+than the newest event that closes it, by their ids, which sort by the time at which they were
+written. What closes is remembered even where nothing is open (a *tombstone*): a cause that it
+overtook opens nothing any more. What closes many subjects at once (a promotion, all rollbacks of its
+model) leaves its tombstone at their *family*, which openers of that family write too, so that of two
+at the same time one sees the other.
+
+Three kinds of events:
+
+- what lasts until another event ends it: a quarantine until its release, a bad performance until a
+  promotion, failed trainings until one completes;
+- a rollback, each with an incident of its own, until another version of the model is promoted;
+- facts without an end (severity ``info``: drift, a declined training, a refused transition): opened
+  and closed in one commit. The log has each, the table the newest of each subject.
 """
 
 import json
@@ -33,7 +49,9 @@ from modelwright.events import (
     TransitionRefused,
 )
 from modelwright.log import Happened, Log, stream_of
-from modelwright.storage import Absent, Condition, Is, Item, Key, Put, Tables, every
+from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, every
+
+TABLE: TableName = "insights"
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -45,16 +63,19 @@ class Cause:
     Attributes:
         subject: names the thing.
         text: one sentence with the figures.
+        family: the beginning of the subject (with the slash) that some event closes as a whole.
     """
 
     subject: str
     severity: Severity
     text: str
+    family: str = ""
 
 
 def _quality(event: QualityFailed) -> Cause:
     reasons = "; ".join(finding.text for finding in event.findings)
-    return Cause(f"quarantine/{event.source}", "critical", f"{event.upload_key} is in quarantine: {reasons}")
+    subject = f"quarantine/{event.source}/{event.quarantine_id}"
+    return Cause(subject, "critical", f"{event.upload_key} is in quarantine: {reasons}")
 
 
 def _drift(event: DriftDetected) -> Cause:
@@ -68,7 +89,8 @@ def _degraded(event: PerformanceDegraded) -> Cause:
 
 def _rolled_back(event: RolloutRolledBack) -> Cause:
     text = f"version {event.challenger} of {event.model} was rolled back: {event.reason}"
-    return Cause(f"model/{event.model}/rollback/{event.challenger}", "critical", text)
+    family = f"model/{event.model}/rollback/"
+    return Cause(f"{family}{event.rollout_id}", "critical", text, family)
 
 
 def _failed(event: TrainingFailed) -> Cause:
@@ -96,67 +118,106 @@ OPENS: dict[type[Event], Callable[[Any], Cause]] = {
     TransitionRefused: _refused,
 }
 CLOSES: dict[type[Event], Callable[[Any], tuple[str, ...]]] = {
-    QuarantineReleased: lambda event: (f"quarantine/{event.source}",),
-    RolloutPromoted: lambda event: (f"model/{event.model}/performance", f"model/{event.model}/declined"),
+    QuarantineReleased: lambda event: (f"quarantine/{event.source}/{event.quarantine_id}",),
+    RolloutPromoted: lambda event: (f"model/{event.model}/performance", f"model/{event.model}/rollback/"),
     TrainingCompleted: lambda event: (f"model/{event.model}/training",),
 }
+"""Which subjects an event closes; one that ends in a slash is a family."""
 
 
-def follow(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> Cause | None:
-    """Open, count up or close incidents for an event; return the cause if one was opened."""
+def follow(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
+    """Open, count up or close incidents for an event."""
     event = delivery.event
     if type(event) in CLOSES:
-        _close(delivery, call, CLOSES[type(event)](event), tables=tables, log=log)
-        return None
-    cause = OPENS[type(event)](event)
-    key = Key(f"WS#{call.workspace}#INCIDENT", cause.subject)
-    known = tables.get("insights", key)
-    if known is not None and known["open"]:
-        counted = {**known, "count": known["count"] + 1, "v": known["v"] + 1, "last_text": cause.text}
-        log.commit(call, (), [Put("insights", counted, Is("v", known["v"]))], delivery=delivery, table="insights")
-        return None
-    _open(delivery, call, cause, known, log=log)
-    return cause
+        events, writes = _closing(delivery, call, CLOSES[type(event)](event), tables)
+    else:
+        cause = OPENS[type(event)](event)
+        known = _get(call, cause.subject, tables)
+        kind = _recording if cause.severity == "info" else _opening
+        events, writes = kind(delivery, call, cause, known, tables)
+    log.commit(call, events, writes, delivery=delivery, table=TABLE)
 
 
 def incidents(call: Call, *, tables: Tables) -> Iterator[dict[str, Any]]:
     """Yield the workspace's incidents, open and closed."""
     call.authorise("incidents:read", "incident/*")
-    for item in every(tables, "insights", f"WS#{call.workspace}#INCIDENT"):
-        document = json.loads(item["incident"])
-        yield {**document, "open": bool(item["open"]), "count": item["count"], "last_text": item["last_text"]}
+    for item in every(tables, TABLE, _partition(call)):
+        if item["incident"]:
+            document = json.loads(item["incident"])
+            yield {**document, "open": bool(item["open"]), "count": item["count"], "last_text": item["last_text"]}
 
 
-def _open(delivery: Delivery, call: Call, cause: Cause, known: Item | None, *, log: Log) -> None:
-    opened = IncidentOpened(
-        incident_id=delivery.envelope.id,
-        severity=cause.severity,
-        subject=cause.subject,
-        text=cause.text,
-        cause_id=delivery.envelope.id,
+# --- private -----------------------------------------------------------------------------
+
+_Change = tuple[list[Happened], list[Put]]
+
+
+def _partition(call: Call) -> str:
+    return f"WS#{call.workspace}#INCIDENT"
+
+
+def _get(call: Call, subject: str, tables: Tables) -> Item:
+    """Return a subject's or family's item; where there is none, one of version 0 that nothing opened or closed."""
+    blank = {"v": 0, "open": 0, "count": 0, "opened": "", "closed": "", "last_text": "", "incident": ""}
+    key = Key(_partition(call), subject)
+    return tables.get(TABLE, key) or {**key._asdict(), **blank}
+
+
+def _put(known: Item, **changed: Any) -> Put:
+    condition = Is("v", known["v"]) if known["v"] else Absent()
+    return Put(TABLE, {**known, **changed, "v": known["v"] + 1}, condition)
+
+
+def _opening(delivery: Delivery, call: Call, cause: Cause, known: Item, tables: Tables) -> _Change:
+    """Open the incident or count it up, unless what closes it overtook its cause."""
+    identity, writes = delivery.envelope.id, []
+    closed = known["closed"]
+    if cause.family:
+        family = _get(call, cause.family, tables)
+        closed = max(closed, family["closed"])
+        writes.append(_put(family))
+    if identity < closed:
+        return [], []
+    if not known["open"]:
+        happened, changed = _opened(delivery, call, cause)
+        return [happened], [*writes, _put(known, open=1, count=1, **changed)]
+    newest = {"opened": identity, "last_text": cause.text} if identity > known["opened"] else {}
+    return [], [*writes, _put(known, count=known["count"] + 1, **newest)]
+
+
+def _recording(delivery: Delivery, call: Call, cause: Cause, known: Item, _: Tables) -> _Change:
+    """Open and close an incident at once; the table keeps the newest of the subject."""
+    happened, changed = _opened(delivery, call, cause)
+    closed = Happened(happened.stream, IncidentClosed(incident_id=delivery.envelope.id, reason="a fact without an end"))
+    newest = changed if delivery.envelope.id > known["opened"] else {}
+    return [happened, closed], [_put(known, count=known["count"] + 1, **newest)]
+
+
+def _opened(delivery: Delivery, call: Call, cause: Cause) -> tuple[Happened, dict[str, Any]]:
+    identity = delivery.envelope.id
+    event = IncidentOpened(
+        incident_id=identity, severity=cause.severity, subject=cause.subject, text=cause.text, cause_id=identity
     )
-    condition: Condition = Is("v", known["v"]) if known else Absent()
-    item = {
-        "pk": f"WS#{call.workspace}#INCIDENT",
-        "sk": cause.subject,
-        "v": known["v"] + 1 if known else 1,
-        "open": 1,
-        "count": 1,
-        "last_text": cause.text,
-        "incident": json.dumps({**opened.model_dump(mode="json"), "at": call.now.isoformat()}),
-    }
-    happened = Happened(stream_of(call.workspace, "INCIDENT", opened.incident_id), opened)
-    log.commit(call, [happened], [Put("insights", item, condition)], delivery=delivery, table="insights")
+    document = json.dumps({**event.model_dump(mode="json"), "at": call.now.isoformat()})
+    happened = Happened(stream_of(call.workspace, "INCIDENT", identity), event)
+    return happened, {"opened": identity, "last_text": cause.text, "incident": document}
 
 
-def _close(delivery: Delivery, call: Call, subjects: tuple[str, ...], *, tables: Tables, log: Log) -> None:
+def _closing(delivery: Delivery, call: Call, subjects: tuple[str, ...], tables: Tables) -> _Change:
+    """Close what is open and has no newer cause, and leave tombstones."""
+    identity = delivery.envelope.id
+    known = [_get(call, subject, tables) for subject in subjects]
+    for family in (subject for subject in subjects if subject.endswith("/")):
+        members = every(tables, TABLE, _partition(call), prefix=family)
+        known += [item for item in members if item["open"]]
     events, writes = [], []
-    for subject in subjects:
-        known = tables.get("insights", Key(f"WS#{call.workspace}#INCIDENT", subject))
-        if known is None or not known["open"]:
-            continue
-        identity = json.loads(known["incident"])["incident_id"]
-        closed = IncidentClosed(incident_id=identity, reason=f"{delivery.envelope.type} of {call.now.isoformat()}")
-        events.append(Happened(stream_of(call.workspace, "INCIDENT", identity), closed))
-        writes.append(Put("insights", {**known, "open": 0, "v": known["v"] + 1}, Is("v", known["v"])))
-    log.commit(call, events, writes, delivery=delivery, table="insights")
+    for item in known:
+        ends = item["open"] and item["opened"] < identity
+        if ends:
+            incident = json.loads(item["incident"])["incident_id"]
+            reason = f"{delivery.envelope.type} of {call.now.isoformat()}"
+            closed = IncidentClosed(incident_id=incident, reason=reason)
+            events.append(Happened(stream_of(call.workspace, "INCIDENT", incident), closed))
+        if identity > item["closed"]:
+            writes.append(_put(item, closed=identity, open=0 if ends else item["open"]))
+    return events, writes

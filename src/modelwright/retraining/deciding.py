@@ -146,12 +146,15 @@ def follow_degraded(
 
 
 def follow_schedule(call: Call, due: str, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers) -> None:
-    """Fail trainings that never ended, then ask the triggers of every model."""
+    """Fail trainings that never ended, then ask the triggers of every model; without a project there is none."""
     for standing in store.all_standings(tables, call.workspace):
         if standing.training:
             _abandon(call, standing.training, wall, tables, log)
-    project = load_current(tables, call.workspace)
-    for name in project.models:
+    try:
+        models = load_current(tables, call.workspace).models
+    except NotFound:
+        return
+    for name in models:
         standing = store.load_standing(tables, call.workspace, name)
         cause = Cause("schedule", due, "the schedule is due")
         _Deciding(call, tables, log, triggers, wall).decide(standing, cause)
@@ -160,7 +163,7 @@ def follow_schedule(call: Call, due: str, *, wall: datetime, tables: Tables, log
 def request(
     call: Call, model: str, order: Order, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers
 ) -> dict[str, Any]:
-    """Train because a person asks; what holds for every trigger holds for people too.
+    """Train because a person asks; what holds for every trigger holds for people too, but the wait after a failure.
 
     Raises:
         NotFound: there is no such model.
@@ -229,17 +232,14 @@ def settle(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
     training = store.load_training(tables, call.workspace, event.training_id)
     if training.settled:
         return
-    completed = isinstance(event, TrainingCompleted)
-    cost = rules.millionths(event.cost) if isinstance(event, TrainingCompleted) else 0
+    cost = rules.millionths(event.cost)
     ledger = store.load_ledger(tables, call.workspace, event.model, training.month)
     booked = ledger.having(reserved=ledger.reserved - training.reserved, spent=ledger.spent + cost)
     standing = store.load_standing(tables, call.workspace, event.model)
     if standing.training == training.training_id:
         standing = standing.having(training="")
-    if completed:
-        standing = standing.having(
-            trained=training.requested, trained_labels_until=training.labels_until, labels_since=0, evidence=()
-        )
+    failed = isinstance(event, TrainingFailed)
+    standing = standing.after_failure(call.now) if failed else standing.after(training)
     writes = [
         store.put_training(call.workspace, training.having(settled=True)),
         store.put_ledger(call.workspace, booked),
@@ -249,11 +249,13 @@ def settle(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
 
 
 def _abandon(call: Call, training_id: str, wall: datetime, tables: Tables, log: Log) -> None:
+    """Fail a training that never ended; nobody knows what it cost, so that what was reserved counts."""
     training = store.load_training(tables, call.workspace, training_id)
     if training.over or wall - training.requested_wall < ABANDONED_AFTER:
         return
     reason = f"did not end within {ABANDONED_AFTER}"
-    failed = TrainingFailed(training_id=training_id, model=training.model, reason=reason)
+    cost = training.reserved / MILLIONTHS
+    failed = TrainingFailed(training_id=training_id, model=training.model, reason=reason, cost=cost)
     write = store.put_training(call.workspace, training.having(status="failed", outcome=reason))
     _commit(call, training.model, [failed], [write], None, log)
 
@@ -281,7 +283,8 @@ class _Deciding:
         project, model = known
         quarantines = store.open_quarantines(self.tables, self.call.workspace, rules.sources_of(project, model))
         ledger = store.load_ledger(self.tables, self.call.workspace, standing.model, f"{self.call.now:%Y-%m}")
-        reasons = rules.against(standing, model.retraining, quarantines, ledger, self.call.now)
+        manual = cause.kind == "manual"
+        reasons = rules.against(standing, model.retraining, quarantines, ledger, self.call.now, manual=manual)
         if reasons:
             return self._decline(standing, cause, name, reasons, delivery)
         return self._request(standing, name, reason, model, ledger, delivery)
@@ -349,8 +352,8 @@ class _Deciding:
             reserved=rules.millionths(terms.reserve),
         )
         if standing.champion is not None:
-            known = store.load_version(self.tables, call.workspace, standing.model, standing.champion)
-            training = training.having(**known)
+            key, digest, features = store.load_version(self.tables, call.workspace, standing.model, standing.champion)
+            training = training.having(champion_key=key, champion_digest=digest, champion_features=features)
         decision = Decision(
             at=call.now,
             trigger=name,

@@ -1,4 +1,4 @@
-"""Everything that speaks against a training, at once: veto, labels, cooldown, concurrency, budget."""
+"""Everything that speaks against a training, at once: veto, labels, cooldown, failures, concurrency, budget."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -31,14 +31,39 @@ def cooldown_left(standing: Standing, policy: RetrainingPolicy, now: datetime) -
     return max(timedelta(0), since + timedelta(days=policy.cooldown_days) - now)
 
 
+def retry_left(standing: Standing, policy: RetrainingPolicy, now: datetime) -> timedelta:
+    """Return how long trainings that failed still bar another: each in a row doubles it, up to the cooldown."""
+    if standing.failed is None:
+        return timedelta(0)
+    longest = max(policy.retry_hours, policy.cooldown_days * 24)
+    wait = min(policy.retry_hours << (standing.failures - 1), longest)
+    return max(timedelta(0), standing.failed + timedelta(hours=wait) - now)
+
+
 def against(
-    standing: Standing, policy: RetrainingPolicy, quarantines: Sequence[Quarantine], ledger: Ledger, now: datetime
+    standing: Standing,
+    policy: RetrainingPolicy,
+    quarantines: Sequence[Quarantine],
+    ledger: Ledger,
+    now: datetime,
+    *,
+    manual: bool = False,
 ) -> tuple[str, ...]:
-    """Return every reason not to train now; none means that training may begin."""
+    """Return every reason not to train now; none means that training may begin.
+
+    Args:
+        standing: what is known of the model.
+        policy: the model's.
+        quarantines: open ones of the sources that feed it.
+        ledger: of this month.
+        now: domain time.
+        manual: whether a person asks, who need not wait after a failure.
+    """
     return (
         *_vetoes(policy, quarantines, now),
         *_labels(standing),
         *_cooldown(standing, policy, now),
+        *([] if manual else _failures(standing, policy, now)),
         *_busy(standing),
         *_budget(policy, ledger),
     )
@@ -62,12 +87,24 @@ def _cooldown(standing: Standing, policy: RetrainingPolicy, now: datetime) -> li
     left = cooldown_left(standing, policy, now)
     if not left:
         return []
-    return [f"the cooldown of {policy.cooldown_days} days ends in {left.total_seconds() / 86_400:.1f} days"]
+    return [f"the cooldown of {policy.cooldown_days} days ends in {_days(left)} days"]
+
+
+def _failures(standing: Standing, policy: RetrainingPolicy, now: datetime) -> list[str]:
+    left = retry_left(standing, policy, now)
+    if not left:
+        return []
+    times = f" {standing.failures} times in a row" if standing.failures > 1 else ""
+    return [f"the last training failed{times}; the next may begin in {_days(left)} days"]
 
 
 def _busy(standing: Standing) -> list[str]:
     reasons = [f"training {standing.training} is running"] if standing.training else []
     return reasons + ([f"rollout {standing.rollout} is active"] if standing.rollout else [])
+
+
+def _days(left: timedelta) -> str:
+    return f"{left.total_seconds() / 86_400:.1f}"
 
 
 def _budget(policy: RetrainingPolicy, ledger: Ledger) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from modelwright.errors import NotFound
-from modelwright.events import Window
+from modelwright.events import ModelVersionCreated, Window
 from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables, every
 
 MILLIONTHS = 1_000_000
@@ -50,6 +50,8 @@ class Standing(Document):
         training: id of the running training; empty when none is.
         trained: domain time of the newest training that gave a model.
         trained_labels_until: the newest label window it could see.
+        failed: domain time at which the newest training failed; None when it gave a model.
+        failures: how many failed in a row, up to that one.
         labels_until: the newest label window that came.
         labels_since: labels that came since the newest training.
         evidence: drift seen since then, newest last.
@@ -66,10 +68,22 @@ class Standing(Document):
     training: str = ""
     trained: datetime | None = None
     trained_labels_until: datetime | None = None
+    failed: datetime | None = None
+    failures: int = 0
     labels_until: datetime | None = None
     labels_since: int = 0
     evidence: tuple[str, ...] = ()
     declined: str = ""
+
+    def after(self, training: "Training") -> Self:
+        """Return what is known once a training gave a model."""
+        trained, until = training.requested, training.labels_until
+        fresh: dict[str, Any] = {"failed": None, "failures": 0, "labels_since": 0, "evidence": ()}
+        return self.having(trained=trained, trained_labels_until=until, **fresh)
+
+    def after_failure(self, now: datetime) -> Self:
+        """Return what is known once a training failed."""
+        return self.having(failed=now, failures=self.failures + 1)
 
 
 class Quarantine(Document):
@@ -188,10 +202,10 @@ def put_quarantine(workspace: str, quarantine: Quarantine, *, known: bool) -> Pu
     return Put("retraining", item, Is("v", 1) if known else Absent())
 
 
-def load_version(tables: Tables, workspace: str, model: str, number: int) -> tuple[str, tuple[str, ...]]:
-    """Return a version's artifact key and features; empty ones while its event is still under way."""
+def load_version(tables: Tables, workspace: str, model: str, number: int) -> tuple[str, str, tuple[str, ...]]:
+    """Return a version's artifact key, digest and features; empty ones while its event is still under way."""
     item = tables.get("retraining", _version_key(workspace, model, number))
-    return (item["artifact_key"], tuple(item["features"])) if item else ("", ())
+    return (item["artifact_key"], item.get("artifact_digest", ""), tuple(item["features"])) if item else ("", "", ())
 
 
 def put_version(workspace: str, version: ModelVersionCreated) -> Put:

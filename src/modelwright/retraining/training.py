@@ -66,9 +66,7 @@ class Examples:
 class TrainingSets(Protocol):
     """The feature store, as training needs it."""
 
-    def examples(
-        self, model: str, window: Window, *, as_of: datetime, labels_until: datetime | None, request_id: str
-    ) -> Examples:
+    def examples(self, model: str, window: Window, *, as_of: datetime, labels_until: datetime | None) -> Examples:
         """Return and save the examples whose time lies in a window and whose label was known by ``as_of``.
 
         Args:
@@ -76,7 +74,6 @@ class TrainingSets(Protocol):
             window: of the model's time column.
             as_of: labels that became known later are not seen.
             labels_until: end of the newest label window that came; the store must have it.
-            request_id: names the wish, so that the same wish saves the same set.
 
         Raises:
             InvalidInput: there are none, or the data does not fit the declarations.
@@ -138,7 +135,14 @@ def train(workspace: str, training_id: str, shop: Workshop) -> str:
     try:
         trained = _trained(workspace, training, shop)
     except (InvalidInput, NotFound, PluginError) as error:
-        failed = TrainingFailed(training_id=training_id, model=training.model, reason=str(error))
+        seconds = shop.clock() - began
+        failed = TrainingFailed(
+            training_id=training_id,
+            model=training.model,
+            reason=str(error),
+            seconds=seconds,
+            cost=_cost(seconds, shop.memory_mb),
+        )
         return _finish(workspace, training, failed, shop)
     key = artifact_key_of(workspace, training_id)
     model = shop.project.model(training.model)
@@ -180,11 +184,7 @@ def evaluate(held: Examples, challenger: ArrayLike, champion: ArrayLike | None) 
 def _trained(workspace: str, training: Training, shop: Workshop) -> _Trained:
     model = shop.project.model(training.model)
     examples = shop.sets.examples(
-        training.model,
-        training.window,
-        as_of=training.requested,
-        labels_until=training.labels_until,
-        request_id=training.training_id,
+        training.model, training.window, as_of=training.requested, labels_until=training.labels_until
     )
     seen, held = _split(examples, model.retraining.holdout_days)
     function = shop.load(model.trainer)
@@ -276,8 +276,12 @@ def _completed(
         evaluation=evaluation,
         project_digest=shop.project.digest,
         seconds=seconds,
-        cost=seconds * shop.memory_mb / 1024 * GB_SECOND + INVOCATION,
+        cost=_cost(seconds, shop.memory_mb),
     )
+
+
+def _cost(seconds: float, memory_mb: int) -> float:
+    return seconds * memory_mb / 1024 * GB_SECOND + INVOCATION
 
 
 def _finish(workspace: str, training: Training, event: TrainingCompleted | TrainingFailed, shop: Workshop) -> str:

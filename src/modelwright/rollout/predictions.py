@@ -76,7 +76,8 @@ def write(
     days: dict[str, list[Scored]] = {}
     for line in lines:
         days.setdefault(f"{times[line.prediction_id]:%Y-%m-%d}", []).append(line)
-    keys, logged = [], []
+    keys: list[str] = []
+    logged: list[Scored] = []
     for day, of_day in sorted(days.items()):
         key = f"predictions/{request.workspace}/{request.model}/dt={day}/{request.request_id}.parquet"
         keys.append(key)

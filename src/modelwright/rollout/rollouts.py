@@ -2,9 +2,9 @@
 
 Everything that arrives first changes what is *known* (aliases, versions, evidence); ``start_what_waits``
 and ``commit`` of ``_Change`` then bring rollout and routes in line with it, whatever order deliveries came
-in. Of each challenger alias one rollout is made, at the first step, once there is a champion to compare with. While one is
-active a newer challenger **waits** for its end: a canary that every newer one could cut short would
-never finish, and two at once would split the labels that both need.
+in. Of each challenger alias one rollout is made, at the first step, once there is a champion to compare
+with. While one is active a newer challenger **waits** for its end: a canary that every newer one could cut
+short would never finish, and two at once would split the labels that both need.
 
 A step is passed when enough labelled rows came at it and the judge saw no harm. After the last step
 below 100 % the challenger is promoted at once: at 100 % nobody else answers, so labels would say
