@@ -22,6 +22,7 @@ The hour of the index is the wall clock's, because the sweeper looks for what it
 import hashlib
 import json
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,10 +41,33 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_id(now: datetime | None = None) -> str:
-    """Return a ULID: 26 characters that sort by time (48 bits of milliseconds, 80 random bits)."""
-    milliseconds = int((now or datetime.now(UTC)).timestamp() * 1000)
-    number = (milliseconds << 80) | secrets.randbits(80)
+    """Return a ULID: 26 characters that sort by time (48 bits of milliseconds, 80 random bits).
+
+    Ids of one millisecond that one process makes one after the other sort in that order (the ULID
+    specification's monotonicity); those of different processes sort at random.
+    """
+    number = _sequence.after(int((now or datetime.now(UTC)).timestamp() * 1000))
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+class _Sequence:
+    """The newest id of this process, for the order within a millisecond."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self._lock = threading.Lock()
+
+    def after(self, milliseconds: int) -> int:
+        """Return a number for this time, larger than the last one if that was of the same millisecond."""
+        with self._lock:
+            if self._newest >> 80 == milliseconds:
+                self._newest += 1 + secrets.randbits(32)
+            else:
+                self._newest = (milliseconds << 80) | secrets.randbits(79)
+            return self._newest
+
+
+_sequence = _Sequence()
 
 
 def time_of(identity: str) -> datetime:
