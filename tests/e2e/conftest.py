@@ -114,6 +114,13 @@ def dead_letters(running: Running) -> int:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A stack with a virtual clock, the demo's project in both of its workspaces, and nothing else in it."""
     folder = tmp_path_factory.mktemp("desk")
+    try:
+        yield made(folder)
+    finally:
+        Stack(folder).reset()
+
+
+def made(folder: Path) -> Desk:
     running = stacks.up(
         folder, port=shell.free_port(), workspace="default", detach=True, virtual_time=True, say=lambda _: None
     )
@@ -123,5 +130,4 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     for token in (running.extra[TOKEN], other):
         stacks.apply(team, Api(running.url, token))
     observer = Observer(running, Sources.find().template.read_text(encoding="utf-8"))
-    yield Desk(running, team, observer, Outcomes(folder / ".modelwright" / "invocations.jsonl"), other)
-    Stack(folder).reset()
+    return Desk(running, team, observer, Outcomes(folder / ".modelwright" / "invocations.jsonl"), other)

@@ -354,7 +354,7 @@ def test_the_foreground_shows_outcomes_and_ends_cleanly(project: Path, tmp_path:
         assert shown.stdout.readline() == f"http://127.0.0.1:{port} is ready; Ctrl-C stops it\n"
         time.sleep(0.5)
         requests.get(f"http://127.0.0.1:{port}/health", timeout=20)
-        assert "echo         ok: echoed" in shown.stdout.readline()
+        assert "echo         echoed" in shown.stdout.readline()
         shown.send_signal(number)
         assert shown.stdout.read() == "stopping, and saving what it holds\n"
     assert shown.returncode == 0

@@ -244,9 +244,9 @@ def _stack(workdir: Path, port: int, say: Callable[[str], None]) -> Iterator[Run
         _check_clock(running)
         yield running
         return
-    started = stacks.up(workdir, port=port, workspace="default", detach=True, virtual_time=True, say=say)
-    assert started is not None
     try:
+        started = stacks.up(workdir, port=port, workspace="default", detach=True, virtual_time=True, say=say)
+        assert started is not None
         yield started
     finally:
         stack.down()
