@@ -356,7 +356,7 @@ def test_the_foreground_shows_outcomes_and_ends_cleanly(project: Path, tmp_path:
         requests.get(f"http://127.0.0.1:{port}/health", timeout=20)
         assert "echo         echoed" in shown.stdout.readline()
         shown.send_signal(number)
-        assert shown.stdout.read() == "stopping, and saving what it holds\n"
+        assert shown.communicate(timeout=60)[0] == "stopping, and saving what it holds\n"
     assert shown.returncode == 0
     assert workers_of(Stack(tmp_path)) == []
     with pytest.raises(requests.ConnectionError):

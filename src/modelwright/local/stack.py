@@ -31,6 +31,8 @@ from modelwright.local.packaging import LocalPackages, Sources
 STACK = "modelwright"
 DEFAULT_PORT = 4566
 FOLDER = ".modelwright"
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Interrupts too: a process that was started in the background may have inherited that they are ignored."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class Stack:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+        before = {number: signal.signal(number, interrupt) for number in _STOPS}
         try:
             yield
         except KeyboardInterrupt:
