@@ -17,7 +17,8 @@ class Call:
     """One request, delivery or command.
 
     ``now`` is domain time: wall time for people, the event's time for consumers, and a
-    virtual time only on a stack that allows one.
+    virtual time only on a stack that allows one. ``request`` names what was asked, so that the
+    same request again makes nothing twice; it is empty when nothing names it.
     """
 
     workspace: str
@@ -25,6 +26,7 @@ class Call:
     now: datetime
     correlation_id: str
     authority: Authority = field(default=_nobody, repr=False, compare=False)
+    request: str = ""
 
     def authorise(self, action: str, resource: str) -> None:
         """Raise ``Forbidden`` unless the actor may do ``action`` (``runs:write``) on ``resource`` (``run/7``)."""

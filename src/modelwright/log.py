@@ -128,10 +128,15 @@ class LogItem:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """An event and the stream it belongs to."""
+    """An event and the stream it belongs to.
+
+    Attributes:
+        fresh: the stream begins with this commit, so that its end need not be read.
+    """
 
     stream: str
     event: Event
+    fresh: bool = False
 
 
 class Log:
@@ -180,8 +185,8 @@ class Log:
             if table is None:
                 raise ValueError("a delivery needs the consumer's table")
             marks.append(Put(table, _mark(delivery, self._wall()), Absent()))
-        for _ in range(_ATTEMPTS):
-            items = self._chain(call, events)
+        for attempt in range(_ATTEMPTS):
+            items = self._chain(call, events, trusting=attempt == 0)
             logged: list[Write] = [Put("log", item.item(self._wall()), Absent()) for item in items]
             try:
                 self._tables.write([*writes, *marks, *logged])
@@ -215,12 +220,12 @@ class Log:
         page = self._tables.query("log", stream, reverse=True, limit=1)
         return LogItem.read(page.items[0]) if page.items else None
 
-    def _chain(self, call: Call, events: Sequence[Happened]) -> tuple[LogItem, ...]:
+    def _chain(self, call: Call, events: Sequence[Happened], *, trusting: bool) -> tuple[LogItem, ...]:
         heads: dict[str, tuple[int, str]] = {}
         items = []
         for happened in events:
             if happened.stream not in heads:
-                head = self.head(happened.stream)
+                head = None if happened.fresh and trusting else self.head(happened.stream)
                 heads[happened.stream] = (head.envelope.sequence, head.hash) if head else (0, GENESIS)
             sequence, previous = heads[happened.stream]
             envelope = Envelope(

@@ -13,6 +13,7 @@ that came before is skipped, and each outcome is one log line.
 import base64
 import json
 import os
+import random
 import re
 import sys
 import time
@@ -38,12 +39,16 @@ from modelwright.storage import Blobs, BucketName, TableName, Tables
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_s3 import S3Client
 
 AS_OF_HEADER = "x-modelwright-as-of"
 CORRELATION_HEADER = "x-correlation-id"
 WORKSPACE_HEADER = "x-mlflow-workspace"
+IDEMPOTENCY_HEADER = "idempotency-key"
 PLATFORM = "platform"
-_ATTEMPTS = 6
+_ATTEMPTS = 8
+_BASE_S = 0.004
+_KEY_LIMIT = 200
 _BODY_LIMIT = 4_500_000
 """What surely fits: Lambda takes 6 MB with the envelope, and binary bodies come as base64."""
 
@@ -136,7 +141,7 @@ class Wiring:
     def _s3(self) -> Blobs:
         from modelwright.adapters.s3 import S3Blobs
 
-        return S3Blobs(_client("s3"), self.settings.buckets)
+        return S3Blobs(lambda: cast("S3Client", _client("s3")), self.settings.buckets)
 
     @cached_property
     def log(self) -> Log:
@@ -408,6 +413,7 @@ class Function:
             now,
             correlation,
             lambda action, resource: require(identity, action, resource),
+            _request_name(event),
         )
 
     def _identity(self, event: dict[str, Any]) -> Identity | None:
@@ -498,13 +504,22 @@ def status_of(error: errors.ModelwrightError) -> tuple[int, str]:
 
 
 def _again(use_case: Callable[[], Any]) -> Any:
-    """Run a use case; run it again on fresh state when a conditional write lost a race."""
-    for _ in range(_ATTEMPTS - 1):
+    """Run a use case; run it again on fresh state, a little later, when a conditional write lost a race."""
+    for attempt in range(_ATTEMPTS):
         try:
             return use_case()
-        except errors.ConditionFailed:
-            continue
-    return use_case()
+        except errors.ConditionFailed as failure:
+            lost = failure
+        time.sleep(random.uniform(0, _BASE_S * 2**attempt))  # noqa: S311 - jitter is no secret
+    raise errors.Unavailable(f"others write to the same thing all the time, try again: {lost}") from lost
+
+
+def _request_name(event: dict[str, Any]) -> str:
+    """Return what names a request: the caller's own key, or the gateway's."""
+    key = _header(event, IDEMPOTENCY_HEADER)
+    if len(key) > _KEY_LIMIT:
+        raise errors.InvalidInput(f"the header Idempotency-Key takes up to {_KEY_LIMIT} characters, not {len(key)}")
+    return f"key {key}" if key else str(event["requestContext"].get("requestId") or "")
 
 
 def _deny(action: str, resource: str) -> None:

@@ -118,6 +118,19 @@ def admissible(writes: Sequence[Write]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """What became of ``Tables.raise_entries``.
+
+    Attributes:
+        done: whether the entries were written.
+        item: the item after the write; if it was refused, the item as it is (None: there is none).
+    """
+
+    done: bool
+    item: Item | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Items in key order and the cursor of the next page, empty at the end."""
 
@@ -181,6 +194,30 @@ class Tables(Protocol):
         """
         ...
 
+    def raise_entries(
+        self,
+        table: TableName,
+        key: Key,
+        attribute: str,
+        entries: Mapping[str, bytes],
+        *,
+        guard: Is,
+        counter: str,
+    ) -> Raised:
+        """Set entries of a map, all or none, each of which must be absent or smaller; bytes compare unsigned.
+
+        It commutes and is the same however often it comes, so that writers who meet need not take turns.
+
+        Args:
+            table: the table.
+            key: the item, which must exist.
+            attribute: the item's map of names to bytes.
+            entries: what to set; at least one.
+            guard: what must hold for the item besides.
+            counter: an attribute of the item that goes up by one with the write.
+        """
+        ...
+
     def write_many(self, table: TableName, items: Sequence[Item]) -> None:
         """Put any number of items unconditionally and not atomically: for data that is the same whenever it comes."""
         ...
@@ -220,6 +257,15 @@ class Blobs(Protocol):
 
     def get(self, bucket: BucketName, key: str, version: str = "") -> Stored:
         """Return the object; raises ``NotFound``."""
+        ...
+
+    def get_range(self, bucket: BucketName, key: str, start: int, length: int) -> bytes:
+        """Return ``length`` bytes from ``start`` on.
+
+        Raises:
+            NotFound: there is no such object.
+            InvalidInput: the object does not have these bytes.
+        """
         ...
 
     def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:

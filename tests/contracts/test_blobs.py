@@ -22,6 +22,21 @@ def test_an_object_comes_back_with_its_bytes_and_metadata(blobs: Blobs, pk: str)
     assert blobs.size("landing", f"{pk}/a") == 2
 
 
+def test_a_range_is_those_bytes(blobs: Blobs, pk: str) -> None:
+    blobs.put("lake", f"{pk}/a", b"0123456789")
+    assert blobs.get_range("lake", f"{pk}/a", 3, 4) == b"3456"
+    assert blobs.get_range("lake", f"{pk}/a", 0, 10) == b"0123456789"
+
+
+@pytest.mark.parametrize(("start", "length"), [(8, 3), (10, 1), (40, 2)])
+def test_bytes_that_are_not_there_are_refused(blobs: Blobs, pk: str, start: int, length: int) -> None:
+    blobs.put("lake", f"{pk}/a", b"0123456789")
+    with pytest.raises(InvalidInput, match="bytes"):
+        blobs.get_range("lake", f"{pk}/a", start, length)
+    with pytest.raises(NotFound):
+        blobs.get_range("lake", f"{pk}/none", 0, 1)
+
+
 @given(body=st.binary(max_size=2000))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_come_back(blobs: Blobs, body: bytes) -> None:

@@ -20,6 +20,7 @@ from modelwright.storage import (
     Item,
     Key,
     Put,
+    Raised,
     Tables,
     Update,
     Write,
@@ -386,3 +387,46 @@ def test_an_index_forgets_an_item_that_lost_its_keys(tables: Tables, pk: str) ->
     tables.write_many("log", [{"pk": pk, "sk": "a"}])
     tables.write([Delete("log", Key(pk, "b"))])
     assert tables.query("log", f"HOUR#{pk}", index="by_hour").items == ()
+
+
+# --- entries that only grow --------------------------------------------------------------
+
+GUARD = Is("stage", "open")
+
+
+def raised(tables: Tables, pk: str, **entries: bytes) -> Raised:
+    return tables.raise_entries("log", Key(pk, "a"), "m", entries, guard=GUARD, counter="n")
+
+
+def test_entries_that_are_absent_or_smaller_are_set_and_the_rest_stays(tables: Tables, pk: str) -> None:
+    tables.write([put(pk, "a", stage="open", n=1, m={"x": b"\x01", "z": b"\x09"}, other="kept")])
+    wanted = {"pk": pk, "sk": "a", "stage": "open", "n": 2, "m": {"x": b"\x02", "y": b"\x00", "z": b"\x09"}}
+    assert raised(tables, pk, x=b"\x02", y=b"\x00") == Raised(done=True, item={**wanted, "other": "kept"})
+    assert tables.get("log", Key(pk, "a")) == {**wanted, "other": "kept"}
+
+
+@pytest.mark.parametrize("entry", [b"\x05", b"\x04\xff", b""])
+def test_one_entry_that_is_not_larger_holds_all_back_and_the_item_is_told(
+    tables: Tables, pk: str, entry: bytes
+) -> None:
+    before = {"pk": pk, "sk": "a", "stage": "open", "n": 1, "m": {"x": b"\x05"}}
+    tables.write_many("log", [before])
+    assert raised(tables, pk, new=b"\x01", x=entry) == Raised(done=False, item=before)
+    assert tables.get("log", Key(pk, "a")) == before
+
+
+def test_bytes_compare_without_sign(tables: Tables, pk: str) -> None:
+    tables.write([put(pk, "a", stage="open", n=1, m={"x": b"\x7f"})])
+    assert raised(tables, pk, x=b"\x80").done
+    assert not raised(tables, pk, x=b"\x7f\xff").done
+
+
+def test_an_item_whose_guard_does_not_hold_is_left_and_told(tables: Tables, pk: str) -> None:
+    before = {"pk": pk, "sk": "a", "stage": "closed", "n": 1, "m": {}}
+    tables.write_many("log", [before])
+    assert raised(tables, pk, x=b"\x01") == Raised(done=False, item=before)
+
+
+def test_where_there_is_no_item_none_comes_into_being(tables: Tables, pk: str) -> None:
+    assert raised(tables, pk, x=b"\x01") == Raised(done=False, item=None)
+    assert tables.get("log", Key(pk, "a")) is None

@@ -158,4 +158,6 @@ def test_an_administrator_of_another_workspace_sees_and_changes_nothing_of_this(
 
 
 def without_times(said: Any) -> str:
-    return re.sub(r"\d{4}-\d\d-\d\dT[^\"']*|\b1\d{12}\b|\b[0-9A-Z]{26}\b|\b[0-9a-f]{64}\b", "...", repr(said))
+    return re.sub(
+        r"\d{4}-\d\d-\d\dT[^\"']*|\b1\d{12}\b|\b[0-9A-Z]{26}\b|\b[0-9a-f]{64}\b|\b[0-9a-f-]{36}\b", "...", repr(said)
+    )

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from modelwright.errors import AlreadyHandled, ConditionFailed, Conflict
 from modelwright.events import AliasChanged, Delivery, RegisteredModelCreated, RunEnded
 from modelwright.governance.verifier import verify
 from modelwright.log import GENESIS, SHARDS, Happened, Log, new_id, stream_of, time_of
-from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, Write, every
+from modelwright.storage import Absent, Is, Item, Key, Page, Put, TableName, Tables, Write, every
 
 NOW = datetime(2013, 1, 1, tzinfo=UTC)
 FLIGHTS = stream_of("default", "MODEL", "flights")
@@ -131,6 +132,26 @@ class Overtaken(MemoryTables):
             Log(self).commit(CALL, [happened()])
             self.times = left
         super().write(writes)
+
+
+class Counted(MemoryTables):
+    """Tables that count queries."""
+
+    queries = 0
+
+    def query(self, *args: Any, **options: Any) -> Page:
+        self.queries += 1
+        return super().query(*args, **options)
+
+
+def test_the_end_of_a_fresh_stream_is_not_read_unless_there_is_one_after_all() -> None:
+    tables = Counted()
+    fresh = Happened(happened().stream, happened().event, fresh=True)
+    Log(tables).commit(CALL, [fresh])
+    assert tables.queries == 0
+    (item,) = Log(tables).commit(CALL, [fresh])
+    assert (item.envelope.sequence, tables.queries) == (2, 1)
+    assert verify(stored(tables)) == ([], 1, 2)
 
 
 def test_when_only_the_stream_moved_the_events_are_chained_anew() -> None:

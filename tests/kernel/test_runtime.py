@@ -143,7 +143,8 @@ def test_an_answer_of_nothing_is_an_empty_object(call: Caller) -> None:
 def test_an_answer_carries_the_callers_correlation_id_or_the_gateways(function: Function) -> None:
     own = function(payload("GET", "/nothing", headers={"X-Correlation-Id": "mine"}))
     assert own["headers"]["x-correlation-id"] == "mine"
-    assert function(payload("GET", "/nothing"))["headers"]["x-correlation-id"] == "request-1"
+    other = payload("GET", "/nothing")
+    assert function(other)["headers"]["x-correlation-id"] == other["requestContext"]["requestId"]
 
 
 # --- bodies ------------------------------------------------------------------------------
@@ -305,7 +306,16 @@ def test_a_lost_race_is_run_again_on_fresh_state_and_told_when_it_is_always_lost
     racing = Caller(Function("race", routes=(Route("GET", "/", race),), wiring=wiring))
     assert racing.ok("GET", "/?wins=3") == {"attempts": 3}
     attempts.clear()
-    assert racing("GET", "/?wins=100")[0] == 409
+    status, answer = racing("GET", "/?wins=100")
+    assert (status, answer["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+
+
+def test_a_request_is_named_by_its_key_or_else_by_the_gateway(wiring: Wiring) -> None:
+    named = Function("named", routes=(Route("POST", "/", lambda request, _: [request.call.request]),), wiring=wiring)
+    assert Caller(named)("POST", "/", {}, idempotency_key="7") == (200, ["key 7"])
+    sent = payload("POST", "/")
+    assert json.loads(named(sent)["body"]) == [sent["requestContext"]["requestId"]]
+    assert Caller(named)("POST", "/", {}, idempotency_key="7" * 201)[0] == 400
 
 
 def test_the_protocols_prefixes_and_versions_are_the_only_ones(wiring: Wiring) -> None:

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+from uuid import uuid4
 
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.events import Envelope
@@ -107,7 +108,7 @@ def payload(
         "rawQueryString": target.query,
         "headers": {"content-type": "application/json", **(headers or {})},
         "requestContext": {
-            "requestId": "request-1",
+            "requestId": str(uuid4()),
             "http": {"method": method, "path": target.path},
             "authorizer": {"lambda": identity} if signed_in else {},
         },

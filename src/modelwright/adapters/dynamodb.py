@@ -30,6 +30,7 @@ from modelwright.storage import (
     Key,
     Page,
     Put,
+    Raised,
     TableName,
     Update,
     Write,
@@ -145,6 +146,40 @@ class DynamoTables:
                 self._client.transact_write_items(TransactItems=cast(Any, [self._action(w) for w in writes]))
         except ClientError as error:
             raise _translated(error, len(writes)) from error
+
+    def raise_entries(
+        self,
+        table: TableName,
+        key: Key,
+        attribute: str,
+        entries: Mapping[str, bytes],
+        *,
+        guard: Is,
+        counter: str,
+    ) -> Raised:
+        """See ``Tables``."""
+        names = {f"#e{n}": name for n, name in enumerate(entries)}
+        smaller = (f"(attribute_not_exists(#m.#e{n}) OR #m.#e{n} < :e{n})" for n in range(len(entries)))
+        request: dict[str, Any] = {
+            "TableName": self._name(table),
+            "Key": _encode(Key(*key).checked()._asdict()),
+            "UpdateExpression": "SET #n = #n + :one, " + ", ".join(f"#m.#e{n} = :e{n}" for n in range(len(entries))),
+            "ConditionExpression": " AND ".join(("#g = :g", *smaller)),
+            "ExpressionAttributeNames": {"#m": attribute, "#n": counter, "#g": guard.attribute, **names},
+            "ExpressionAttributeValues": _encode(
+                {":one": 1, ":g": guard.value, **{f":e{n}": entry for n, entry in enumerate(entries.values())}}
+            ),
+            "ReturnValues": "ALL_NEW",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        try:
+            answer = self._client.update_item(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise _translated(error, 1) from error
+            held = cast(dict[str, Any], error.response).get("Item")
+            return Raised(done=False, item=_decode(held) if held else None)
+        return Raised(done=True, item=_decode(answer["Attributes"]))
 
     def write_many(self, table: TableName, items: Sequence[Item]) -> None:
         """See ``Tables``."""

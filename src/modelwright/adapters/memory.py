@@ -20,11 +20,13 @@ from modelwright.storage import (
     Condition,
     Delete,
     Exists,
+    Is,
     Item,
     Key,
     Listed,
     Page,
     Put,
+    Raised,
     Stored,
     TableName,
     Update,
@@ -114,6 +116,28 @@ class MemoryTables:
             for write in writes:
                 self._apply(write)
 
+    def raise_entries(
+        self,
+        table: TableName,
+        key: Key,
+        attribute: str,
+        entries: Mapping[str, bytes],
+        *,
+        guard: Is,
+        counter: str,
+    ) -> Raised:
+        """See ``Tables``."""
+        with self._lock:
+            item = self.get(table, key)
+            if item is None or not holds(guard, item):
+                return Raised(done=False, item=item)
+            known: Mapping[str, bytes] = item[attribute]
+            if any(name in known and known[name] >= entry for name, entry in entries.items()):
+                return Raised(done=False, item=item)
+            changed = {**item, attribute: {**known, **entries}, counter: item[counter] + 1}
+            self._apply(Put(table, changed, Anything()))
+            return Raised(done=True, item=changed)
+
     def write_many(self, table: TableName, items: Sequence[Item]) -> None:
         """See ``Tables``."""
         for item in items:
@@ -193,6 +217,13 @@ class MemoryBlobs:
                 if version in ("", stored.version):
                     return stored
         raise NotFound(f"{bucket}/{key} {version}".strip() + " does not exist")
+
+    def get_range(self, bucket: BucketName, key: str, start: int, length: int) -> bytes:
+        """See ``Blobs``."""
+        body = self.get(bucket, key).body
+        if not 0 <= start < start + length <= len(body):
+            raise InvalidInput(f"{bucket}/{key} has {len(body)} bytes: there are no {length} from {start} on")
+        return body[start : start + length]
 
     def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:
         """See ``Blobs``."""

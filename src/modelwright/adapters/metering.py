@@ -1,8 +1,9 @@
 """What storage costs: request units computed from item sizes, and calls to S3.
 
-Sizes follow DynamoDB's documentation ("Item sizes and formats", "Read/write capacity unit
-consumption"): names and values in UTF-8, a unit per started KB written (two in a transaction, one
-more per index) or per started 4 KB read consistently. Emulators answer a constant 1.0 instead.
+Sizes follow DynamoDB's documentation ("Item sizes and formats", "Read/write capacity unit consumption",
+"Transactions"): names and values in UTF-8, a unit per started KB written (two in a transaction; one more
+per index, whose entry is written once) or per started 4 KB read consistently. Emulators answer a constant
+1.0 instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelwright.storage import (
+    Anything,
     Blobs,
     BucketName,
+    Is,
     Item,
     Key,
     Listed,
     Page,
     Put,
+    Raised,
     Stored,
     TableName,
     Tables,
@@ -47,8 +51,12 @@ class Meter:
         return counts
 
 
-def item_size(value: Any) -> int:
-    """Return the bytes that DynamoDB counts for an item, or for one attribute's value."""
+def item_size(item: Item) -> int:
+    """Return the bytes that DynamoDB counts for an item."""
+    return sum(len(name.encode()) + _size(value) for name, value in item.items())
+
+
+def _size(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, bytes):
@@ -56,10 +64,10 @@ def item_size(value: Any) -> int:
     if isinstance(value, bool) or value is None:
         return 1
     if isinstance(value, int):
-        return len(str(abs(value))) // 2 + 2
+        return _units(len(str(abs(value))), 2) + 1
     if isinstance(value, Mapping):
-        return 3 + sum(len(str(name).encode()) + 1 + item_size(part) for name, part in value.items())
-    return 3 + sum(1 + item_size(part) for part in value)
+        return 3 + sum(len(str(name).encode()) + 1 + _size(part) for name, part in value.items())
+    return 3 + sum(1 + _size(part) for part in value)
 
 
 class MeteredTables:
@@ -91,13 +99,30 @@ class MeteredTables:
     def write(self, writes: Sequence[Write]) -> None:
         """See ``Tables``."""
         factor = 2 if len(writes) > 1 else 1
-        self._meter.write_units += factor * sum(map(_write_units, writes))
+        self._meter.write_units += sum(factor * _write_units(write) + _index_units(write) for write in writes)
         self._meter.table_calls += 1
         self._tables.write(writes)
 
+    def raise_entries(
+        self,
+        table: TableName,
+        key: Key,
+        attribute: str,
+        entries: Mapping[str, bytes],
+        *,
+        guard: Is,
+        counter: str,
+    ) -> Raised:
+        """See ``Tables``; the whole item counts, also when the write is refused."""
+        raised = self._tables.raise_entries(table, key, attribute, entries, guard=guard, counter=counter)
+        self._meter.write_units += max(1, _units(item_size(raised.item or {}), _WRITE_UNIT))
+        self._meter.table_calls += 1
+        return raised
+
     def write_many(self, table: TableName, items: Sequence[Item]) -> None:
         """See ``Tables``."""
-        self._meter.write_units += sum(_put_units(item) for item in items)
+        puts = [Put(table, item, Anything()) for item in items]
+        self._meter.write_units += sum(_write_units(put) + _index_units(put) for put in puts)
         self._meter.table_calls += _units(len(items), 25)
         self._tables.write_many(table, items)
 
@@ -119,6 +144,12 @@ class MeteredBlobs:
         stored = self._blobs.get(bucket, key, version)
         self._meter.s3_bytes += len(stored.body)
         return stored
+
+    def get_range(self, bucket: BucketName, key: str, start: int, length: int) -> bytes:
+        """See ``Blobs``."""
+        self._meter.s3_reads += 1
+        self._meter.s3_bytes += length
+        return self._blobs.get_range(bucket, key, start, length)
 
     def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:
         """See ``Blobs``."""
@@ -143,15 +174,15 @@ class MeteredBlobs:
 
 def _write_units(write: Write) -> int:
     if isinstance(write, Put):
-        return _put_units(write.item)
+        return _units(item_size(write.item), _WRITE_UNIT)
     if isinstance(write, Update):
         return _units(item_size(write.attributes) + _KEYS_ONLY, _WRITE_UNIT)
     return 1
 
 
-def _put_units(item: Item) -> int:
-    indexes = sum(name.endswith("_pk") for name in item)
-    return (1 + indexes) * _units(item_size(item), _WRITE_UNIT)
+def _index_units(write: Write) -> int:
+    indexes = sum(name.endswith("_pk") for name in write.item) if isinstance(write, Put) else 0
+    return indexes * _write_units(write)
 
 
 def _units(amount: int, unit: int) -> int:

@@ -1,6 +1,7 @@
 """``Blobs`` on S3."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -18,13 +19,17 @@ class S3Blobs:
     """``Blobs`` over the deployed buckets.
 
     Args:
-        client: a boto3 S3 client.
+        client: a boto3 S3 client, or what makes one when it is first needed.
         names: the deployed name of each bucket.
     """
 
-    def __init__(self, client: "S3Client", names: Mapping[BucketName, str]) -> None:
-        self._client = client
+    def __init__(self, client: "S3Client | Callable[[], S3Client]", names: Mapping[BucketName, str]) -> None:
+        self._given = client
         self._names = names
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        return self._given() if callable(self._given) else self._given
 
     def get(self, bucket: BucketName, key: str, version: str = "") -> Stored:
         """See ``Blobs``."""
@@ -39,6 +44,17 @@ class S3Blobs:
             answer["ETag"].strip('"'),
             answer.get("Metadata", {}),
         )
+
+    def get_range(self, bucket: BucketName, key: str, start: int, length: int) -> bytes:
+        """See ``Blobs``."""
+        wanted = f"bytes={start}-{start + length - 1}"
+        try:
+            body = self._client.get_object(Bucket=self._name(bucket), Key=key, Range=wanted)["Body"].read()
+        except ClientError as error:
+            raise _translated(error, bucket, key) from error
+        if start < 0 or length <= 0 or len(body) != length:
+            raise InvalidInput(f"{bucket}/{key} has no {length} bytes from {start} on")
+        return body
 
     def put(self, bucket: BucketName, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> str:
         """See ``Blobs``."""
@@ -119,6 +135,8 @@ def _translated(error: ClientError, bucket: str, key: str) -> Exception:
     code = error.response["Error"]["Code"]
     if code in _MISSING:
         return NotFound(f"{bucket}/{key} does not exist")
+    if code == "InvalidRange":
+        return InvalidInput(f"{bucket}/{key} ends before the bytes that were asked for")
     if code in ("InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"):
         return InvalidInput(f"the upload of {bucket}/{key} cannot be completed: {code}")
     return error
