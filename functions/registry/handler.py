@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from modelwright.events import LoggedModelCreated, RolloutPromoted, RolloutRolledBack, TrainingCompleted
 from modelwright.governance import access, projects
 from modelwright.plugins import gate
+from modelwright.registry import downloads, models, reactions, search, transitions, versions, views
 from modelwright.registry import messages as m
-from modelwright.registry import models, reactions, transitions, versions, views
 from modelwright.runtime import Answer, Function, Request, Route, Wiring, protocol, rpc
 
 
@@ -31,6 +31,14 @@ class AdmitPrincipal(BaseModel):
 def _create_version(request: Request, w: Wiring) -> Any:
     protocol(request)
     return versions.create(request.call, request.told(m.CreateVersion), tables=w.tables, log=w.log, blobs=w.blobs)
+
+
+def _file(request: Request, w: Wiring) -> Any:
+    asked = request.told(downloads.GetVersionArtifact)
+    found = downloads.get(request.call, asked, tables=w.tables, blobs=w.blobs)
+    if asked.presigned == "true":
+        return found.answer()
+    return Answer("", 302, {"location": found.url, "cache-control": "no-store"})
 
 
 def _set_alias(request: Request, w: Wiring) -> Any:
@@ -68,7 +76,7 @@ def _revoke(request: Request, w: Wiring) -> Answer:
 ROUTES = (
     rpc("POST", "registered-models/create", m.CreateModel, models.create),
     rpc("GET", "registered-models/get", m.Named, models.get),
-    rpc("GET", "registered-models/search", m.Search, models.search),
+    rpc("GET", "registered-models/search", m.Search, search.models),
     rpc("PATCH", "registered-models/update", m.UpdateModel, models.update),
     rpc("POST", "registered-models/rename", m.RenameModel, models.rename),
     rpc("DELETE", "registered-models/delete", m.Named, models.delete),
@@ -81,12 +89,13 @@ ROUTES = (
     Route("POST", "/<api>/<api_version>/mlflow/model-versions/create", _create_version),
     rpc("GET", "model-versions/get", m.OfVersion, versions.get),
     rpc("GET", "model-versions/get-download-uri", m.OfVersion, versions.download_uri),
-    rpc("GET", "model-versions/search", m.Search, versions.search),
+    rpc("GET", "model-versions/search", m.Search, search.versions),
     rpc("PATCH", "model-versions/update", m.UpdateVersion, versions.update),
     rpc("DELETE", "model-versions/delete", m.OfVersion, versions.delete),
     rpc("POST", "model-versions/set-tag", m.SetVersionTag, versions.set_tag),
     rpc("DELETE", "model-versions/delete-tag", m.DeleteVersionTag, versions.delete_tag),
     rpc("POST", "model-versions/transition-stage", m.TransitionStage, versions.transition_stage),
+    Route("GET", "/model-versions/get-artifact", _file),
     Route("GET", "/v1/models/<name>", lambda r, w: views.show(r.call, r.told(m.Named), tables=w.tables, log=w.log)),
     Route(
         "GET",

@@ -7,27 +7,42 @@ without a look-up: tracking, which makes them, and registry, which reads them, n
 a table, nor wait for each other's events.
 """
 
+import posixpath
+import re
 import secrets
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from modelwright.errors import InvalidInput
+from modelwright.errors import InvalidInput, NotFound
+from modelwright.storage import Blobs
 
 SCHEME = "mlflow-artifacts"
+BUCKET: Final = "artifacts"
+EXPIRY_S, LONGEST_EXPIRY_S = 900, 3600
+"""How long a signed URL is good."""
+_SLOWEST = 1024 * 1024
+"""Bytes per second of a slow line: a URL of a large file is good for as long as that takes, up to an hour."""
 RESERVED = ("projects",)
 """Prefixes of the bucket that are no workspaces."""
+_DRIVE = re.compile(r"[A-Za-z]:")
 _RANDOM_BYTES = 10
 _EXPERIMENT_DIGITS = 12
-_PATH_LIMIT = 900
+_PATH_LIMIT_BYTES = 900
+"""With the workspace before it, a path is a key of S3, which has 1,024 bytes."""
 
 
-def new_run_id(experiment_id: str) -> str:
-    """Return a fresh run id: 32 hexadecimal digits, the last 12 of which name the experiment."""
-    return secrets.token_hex(_RANDOM_BYTES) + f"{int(experiment_id):0{_EXPERIMENT_DIGITS}x}"
+def new_run_id(experiment_id: str, seed: str = "") -> str:
+    """Return a run id: 32 hexadecimal digits, the last 12 of which name the experiment.
+
+    It is a fresh one, or begins as ``seed`` does (20 or more hexadecimal digits).
+    """
+    digits = seed[: 2 * _RANDOM_BYTES] or secrets.token_hex(_RANDOM_BYTES)
+    return digits + f"{int(experiment_id):0{_EXPERIMENT_DIGITS}x}"
 
 
-def new_model_id(experiment_id: str) -> str:
-    """Return a fresh id of a logged model: ``m-`` and an id like a run's."""
-    return "m-" + new_run_id(experiment_id)
+def new_model_id(experiment_id: str, seed: str = "") -> str:
+    """Return an id of a logged model: ``m-`` and an id like a run's."""
+    return "m-" + new_run_id(experiment_id, seed)
 
 
 def experiment_of(identity: str) -> str:
@@ -45,15 +60,25 @@ def checked_path(path: str) -> str:
     """Return a path below a workspace without leading and trailing slashes.
 
     Raises:
-        InvalidInput: it climbs (``..``), is absolute, has empty or hidden-encoded parts, or is too long.
+        InvalidInput: it climbs (``..``, encoded or not), is absolute, has empty parts, is too long or no text; the
+            message is MLflow's, which clients and tests look for.
     """
     text = path.strip("/")
-    decoded = unquote(text)
-    parts = decoded.split("/") if decoded else []
-    wrong = any(part in ("", ".", "..") for part in parts) or "\\" in decoded or "\x00" in decoded
-    if wrong or len(text) > _PATH_LIMIT or path.startswith("//") or ":" in (parts[0] if parts else ""):
-        raise InvalidInput(f"the artifact path {path!r} is not valid: relative paths without '..' are")
+    if path.startswith("//") or _DRIVE.match(text) or any(map(_climbs, (text, unquote(text)))) or not _fits(text):
+        raise InvalidInput("Invalid path")
     return text
+
+
+def _climbs(path: str) -> bool:
+    parts = path.split("/") if path else []
+    return any(part in ("", ".", "..") for part in parts) or "\\" in path or "\x00" in path
+
+
+def _fits(path: str) -> bool:
+    try:
+        return len(path.encode()) <= _PATH_LIMIT_BYTES
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say
+        return False
 
 
 def key_of_path(workspace: str, path: str) -> str:
@@ -75,12 +100,18 @@ def model_uri(experiment_id: str, model_id: str) -> str:
 def path_of(uri: str) -> str | None:
     """Return the path that a URI names in our bucket, or None when it lies elsewhere.
 
-    ``mlflow-artifacts:/<path>``, ``models:/m-<id>`` and ``runs:/<run id>/<path>`` are ours.
+    ``mlflow-artifacts:/<path>``, ``models:/m-<id>`` and ``runs:/<run id>/<path>`` are ours; one that names a host is of
+    that host.
 
     Raises:
         InvalidInput: it is one of ours and not well formed.
     """
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise InvalidInput(f"{uri[:100]!r} is no URI: {error}") from error
+    if parts.netloc:
+        return None
     if parts.scheme == SCHEME:
         if parts.query or parts.fragment:
             raise InvalidInput(f"the source {uri} may have neither query nor fragment")
@@ -97,3 +128,32 @@ def resource_of_path(path: str) -> str:
     """Return the resource that a path belongs to, for authorisation: its experiment, or the path itself."""
     head = path.partition("/")[0]
     return f"experiment/{head}" if head.isdigit() else f"artifact/{path}"
+
+
+class Signed(NamedTuple):
+    """A URL from which a file can be fetched without credentials, and how large the file is."""
+
+    url: str
+    size: int
+
+    def answer(self) -> dict[str, Any]:
+        """Return MLflow's form, for ranged reads."""
+        return {"url": self.url, "headers": {}, "file_size": self.size}
+
+
+def signed(key: str, blobs: Blobs, *, expires_s: int | None = None) -> Signed:
+    """Return a URL of an object, good for a short time; browsers save the file instead of showing it.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is a folder.
+    """
+    shown = key.partition("/")[2]
+    try:
+        size = blobs.size(BUCKET, key)
+    except NotFound as error:
+        if next(blobs.level(BUCKET, f"{key}/"), None) is not None:
+            raise InvalidInput(f"Artifact path refers to a directory, not a file: '{shown}'") from error
+        raise NotFound(f"No such artifact: '{shown}'") from error
+    lasting = min(expires_s or EXPIRY_S + size // _SLOWEST, LONGEST_EXPIRY_S)
+    return Signed(blobs.presigned_get(BUCKET, key, expires_s=lasting, filename=posixpath.basename(key)), size)

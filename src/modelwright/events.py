@@ -411,6 +411,21 @@ class LoggedModelChanged(Event):
     change: Literal["ready", "failed", "deleted"]
 
 
+class RunsCollected(Event):
+    """What had been deleted was removed for good, with all that belonged to it.
+
+    Attributes:
+        run_ids: the runs.
+        model_ids: the logged models.
+        whole: whether the experiment itself was removed too.
+    """
+
+    experiment_id: str
+    run_ids: tuple[str, ...] = ()
+    model_ids: tuple[str, ...] = ()
+    whole: bool = False
+
+
 # --- registry ----------------------------------------------------------------------------
 
 

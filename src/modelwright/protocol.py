@@ -5,11 +5,15 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from modelwright.errors import InvalidInput
 
 T = TypeVar("T")
+_FAULTS_TOLD = 10
+_LONGEST_VALUE_TOLD = 200
+_DEEPEST = 100
+"""No message has so many levels; what is written as JSON again may not have many more."""
 
 
 class Message(BaseModel):
@@ -24,6 +28,28 @@ def _listed(value: Any) -> Any:
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """A list that may come as a repeated query parameter, or as a single one."""
+
+
+def without_nulls(value: Any, depth: int = 0) -> Any:
+    """Return JSON without what is null, which means what is not said; raises ``InvalidInput`` if it is too deep."""
+    if depth > _DEEPEST:
+        raise InvalidInput(f"the request is nested more than {_DEEPEST} levels deep")
+    if isinstance(value, dict):
+        return {key: without_nulls(part, depth + 1) for key, part in value.items() if part is not None}
+    return [without_nulls(part, depth + 1) for part in value] if isinstance(value, list) else value
+
+
+def faults(error: ValidationError) -> str:
+    """Return what is wrong with a message, in the words that MLflow's clients and tests look for."""
+    return " ".join(map(_fault, error.errors(include_url=False)[:_FAULTS_TOLD]))
+
+
+def _fault(fault: Any) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).lstrip(".") or "body"
+    if fault["type"] == "missing":
+        return f"Missing value for required parameter '{where}'."
+    told = json.dumps(fault["input"], default=str, separators=(",", ":"))[:_LONGEST_VALUE_TOLD]
+    return f"Invalid value {told} for parameter '{where}' supplied: {fault['msg']}."
 
 
 class Search(Message):

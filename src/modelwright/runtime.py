@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -34,6 +33,7 @@ from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
 from modelwright.governance.access import Grant, Identity, identify, require
 from modelwright.log import Log, new_id
 from modelwright.project import Project, load_current
+from modelwright.protocol import faults, without_nulls
 from modelwright.storage import Blobs, BucketName, TableName, Tables
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ class Request:
         query: every value of each query parameter.
         headers: by lower-case name.
         raw: the body as bytes.
+        stage: the variables of the API's stage, which may name what the API's own resources cannot.
     """
 
     call: Call
@@ -181,6 +182,7 @@ class Request:
     query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
     raw: bytes
+    stage: Mapping[str, str] = field(default_factory=dict)
 
     def first(self, name: str, default: str = "") -> str:
         """Return the first value of a query parameter."""
@@ -210,12 +212,14 @@ class Request:
 
 
 def validated(model: type[M], value: Any) -> M:
-    """Return ``value`` as a model; raises ``InvalidInput`` naming every wrong field."""
+    """Return ``value`` as a model, in which null means not said; raises ``InvalidInput`` naming every wrong field."""
     try:
         return model.model_validate(value)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in error.errors()[:10])
-        raise errors.InvalidInput(faults) from error
+    except ValidationError:
+        try:
+            return model.model_validate(without_nulls(value))
+        except ValidationError as error:
+            raise errors.InvalidInput(faults(error)) from error
 
 
 @dataclass(frozen=True)
@@ -253,12 +257,14 @@ class Route:
 
     Attributes:
         open: answered without a caller (login, health, version).
+        too_large: what to do with a body that is over the limit.
     """
 
     method: str
     path: str
     handler: RouteHandler
     open: bool = False
+    too_large: str = "upload large things to S3"
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -285,10 +291,28 @@ def rpc(method: str, path: str, model: type[M], use_case: Callable[..., Any]) ->
     return Route(method, f"/<api>/<api_version>/mlflow/{path}", answer)
 
 
-def protocol(request: Request) -> None:
-    """Raise ``EndpointNotFound`` unless the path begins as MLflow's protocol does."""
+def protocol(request: Request, *, raw: bool = False) -> None:
+    """Raise ``EndpointNotFound`` unless the path begins as MLflow's protocol does, ``InvalidInput`` for no JSON.
+
+    Args:
+        request: the request.
+        raw: its body is a file.
+    """
     if request.path["api"] not in ("api", "ajax-api") or request.path["api_version"] not in ("2.0", "3.0"):
         raise errors.EndpointNotFound(f"no such endpoint: {request.method} {request.url_path}")
+    if not raw:
+        said_in_json(request)
+
+
+def said_in_json(request: Request) -> None:
+    """Raise ``InvalidInput`` unless a body that makes something says that it is JSON.
+
+    Stock clients say so. A form of another site cannot, so the session cookie alone changes nothing.
+    """
+    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method in ("POST", "PUT") and said != "application/json":
+        fault = "must be one of ['application/json']" if said else "header is missing"
+        raise errors.InvalidInput(f"Bad Request. Content-Type {fault}.")
 
 
 def mlflow_error(error: errors.ModelwrightError, status: int, code: str) -> Any:
@@ -384,8 +408,9 @@ class Function:
         body = event.get("body") or ""
         raw = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
         if len(raw) > _BODY_LIMIT:
-            raise errors.TooLarge(f"the body has {len(raw)} bytes, more than {_BODY_LIMIT}: upload large things to S3")
-        request = Request(call, method, path, parameters, _query(event), headers_of(event), raw)
+            raise errors.TooLarge(f"the body has {len(raw)} bytes, more than {_BODY_LIMIT}: {route.too_large}")
+        stage = event.get("stageVariables") or {}
+        request = Request(call, method, path, parameters, _query(event), headers_of(event), raw, stage)
         answer = _again(lambda: route.handler(request, self.wiring))
         return answer if isinstance(answer, Answer) else Answer(answer)
 
@@ -393,7 +418,7 @@ class Function:
         known = [(route, match) for route in self.routes if (match := route.pattern.match(path))]
         for route, match in known:
             if route.method in (method, "ANY"):
-                return route, {k: unquote(v) for k, v in match.groupdict().items()}
+                return route, match.groupdict()  # the gateway has decoded the path
         if known:
             raise errors.EndpointNotFound(
                 f"{path} takes {', '.join(sorted({r.method for r, _ in known}))}, not {method}"

@@ -7,7 +7,7 @@ come back to the bit. Capabilities write aggregate stores with named methods ove
 same contract.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -222,6 +222,10 @@ class Tables(Protocol):
         """Put any number of items unconditionally and not atomically: for data that is the same whenever it comes."""
         ...
 
+    def delete_many(self, table: TableName, keys: Sequence[Key]) -> None:
+        """Remove any number of items unconditionally and not atomically; those that are not there are no error."""
+        ...
+
 
 def every(tables: Tables, table: TableName, pk: str, **options: Any) -> Iterator[Item]:
     """Yield the items of all pages of a query (``options`` as in ``Tables.query``)."""
@@ -276,6 +280,16 @@ class Blobs(Protocol):
         """Yield the objects below a prefix in key order."""
         ...
 
+    def level(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Listed]:
+        """Yield what lies directly below a prefix, in key order: objects, and folders as lines that end in ``/``.
+
+        Args:
+            bucket: the bucket.
+            prefix: where; ends in ``/``.
+            after: only lines whose key comes after this one.
+        """
+        ...
+
     def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
         """Copy (bucket, key, version or "") to (bucket, key)."""
         ...
@@ -284,12 +298,20 @@ class Blobs(Protocol):
         """Remove the object; one that is not there is no error."""
         ...
 
+    def delete_many(self, bucket: BucketName, keys: Iterable[str]) -> None:
+        """Remove any number of objects; those that are not there are no error. Not atomic.
+
+        Raises:
+            Unavailable: some are still there.
+        """
+        ...
+
     def size(self, bucket: BucketName, key: str) -> int:
         """Return the number of bytes; raises ``NotFound``."""
         ...
 
-    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
-        """Return a URL that downloads the object without credentials."""
+    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900, filename: str = "") -> str:
+        """Return a URL that downloads the object without credentials; browsers save it as ``filename``, if given."""
         ...
 
     def presigned_put(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
@@ -301,7 +323,12 @@ class Blobs(Protocol):
         ...
 
     def finish_upload(self, bucket: BucketName, key: str, upload: str, etags: Sequence[tuple[int, str]]) -> None:
-        """Complete a multipart upload from (part number, etag) pairs; raises ``NotFound`` or ``InvalidInput``."""
+        """Complete a multipart upload from (part number, etag) pairs; again, with the same pairs, is the same.
+
+        Raises:
+            NotFound: there is no such upload.
+            InvalidInput: the parts are not those that were uploaded.
+        """
         ...
 
     def abort_upload(self, bucket: BucketName, key: str, upload: str) -> None:

@@ -1,7 +1,11 @@
 """The console: pages that escape, sign-in by cookie, and a log that shows one workspace alone."""
 
+import base64
+import hashlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -77,7 +81,7 @@ def test_a_token_becomes_a_cookie_that_scripts_cannot_read(tables: MemoryTables,
     name, _, value = cookie.split(";")[0].partition("=")
     assert name == COOKIE
     assert authenticate(value, tables=tables).actor == "administrator"
-    assert {"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}
 
 
 def test_the_cookie_lets_the_browser_in(tables: MemoryTables, console: Function) -> None:
@@ -89,9 +93,9 @@ def test_the_cookie_lets_the_browser_in(tables: MemoryTables, console: Function)
 
 def test_the_page_is_open_and_shows_itself_to_who_signed_in(tables: MemoryTables, console: Function) -> None:
     token = bootstrap_token("default", tables=tables, now=NOW)
-    bare = payload("GET", "/", signed_in=False)
+    bare = payload("GET", "/console", signed_in=False)
     cookie = {**bare, "cookies": ["other=1", f"{COOKIE}={token}"]}
-    bearer = payload("GET", "/", signed_in=False, headers={"Authorization": f"Bearer {token}"})
+    bearer = payload("GET", "/console", signed_in=False, headers={"Authorization": f"Bearer {token}"})
     for event in (cookie, bearer):
         answer = console(event)
         assert (answer["statusCode"], "No project applied yet" in answer["body"]) == (200, True)
@@ -99,8 +103,64 @@ def test_the_page_is_open_and_shows_itself_to_who_signed_in(tables: MemoryTables
 
 @pytest.mark.parametrize("cookies", [[], ["other=1"], [f"{COOKIE}=mw.default.x.y"], [f"{COOKIE}="]])
 def test_who_did_not_sign_in_is_sent_to_the_form(console: Function, cookies: list[str]) -> None:
-    answer = console({**payload("GET", "/", signed_in=False), "cookies": cookies})
-    assert (answer["statusCode"], answer["headers"]["location"], answer["body"]) == (303, "/login", "")
+    answer = console({**payload("GET", "/console", signed_in=False), "cookies": cookies})
+    assert (answer["statusCode"], answer["headers"]["location"], answer["body"]) == (303, "/login?to=/console", "")
+
+
+# --- where one is led --------------------------------------------------------------------
+
+
+def led(console: Function, to: str) -> str:
+    """Return where a person gets who follows a link to the form and signs in with a good token."""
+    token = bootstrap_token("default", tables=console.wiring._tables, now=NOW)  # type: ignore[arg-type]
+    form = console(payload("GET", f"/login?to={quote(to, safe='')}", signed_in=False))["body"]
+    (kept,) = re.findall('name="to" value="([^"]*)"', form)
+    answer = sign_in(console, urlencode({"token": token, "to": unescape(kept)}))
+    assert answer["statusCode"] == 303
+    return str(answer["headers"]["location"])
+
+
+@pytest.mark.parametrize("path", ["/", "/console", "/v1/log?cursor=a%20b&x=1"])
+def test_signing_in_leads_back_to_where_one_came_from(console: Function, path: str) -> None:
+    assert led(console, path) == path
+
+
+ELSEWHERE = [
+    "", "console", "//evil.example", "/\\evil.example", "\\\\evil.example", "https://evil.example",
+    "javascript:alert(1)", "/x\r\nset-cookie: a=b", "/\t/evil.example", "/\n", "/" + "x" * 600, '/"><script>',
+    "/\u2215evil",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("to", ELSEWHERE)
+def test_a_link_to_the_form_leads_nobody_elsewhere(console: Function, to: str) -> None:
+    assert led(console, to) == "/"
+    token = bootstrap_token("default", tables=console.wiring._tables, now=NOW)  # type: ignore[arg-type]
+    assert sign_in(console, urlencode({"token": token, "to": to}))["headers"]["location"] == "/"
+
+
+def test_a_wrong_token_keeps_the_way_back(console: Function) -> None:
+    answer = sign_in(console, urlencode({"token": "x", "to": "/console"}))
+    assert answer["statusCode"] == 401
+    assert 'name="to" value="/console"' in answer["body"]
+
+
+def test_the_root_of_the_api_leads_to_mlflows_interface_where_there_is_one(console: Function) -> None:
+    asked = payload("GET", "/", signed_in=False)
+    known = {**asked, "stageVariables": {"interface": "https://ui.example/"}}
+    for event, location in ((asked, "/console"), ({**asked, "stageVariables": None}, "/console")):
+        answer = console(event)
+        assert (answer["statusCode"], answer["headers"]["location"]) == (303, location)
+    assert console(known)["headers"]["location"] == "https://ui.example/"
+
+
+def test_the_page_links_to_mlflows_interface_where_there_is_one(tables: MemoryTables, console: Function) -> None:
+    token = bootstrap_token("default", tables=tables, now=NOW)
+    asked = payload("GET", "/console", signed_in=False, headers={"Authorization": f"Bearer {token}"})
+    behind_the_door = {**asked, "headers": {**asked["headers"], "x-modelwright-interface": "https://evil.example"}}
+    in_aws = {**asked, "stageVariables": {"interface": "https://ui.example/"}}
+    links = [Page(console(event)["body"]).asks for event in (asked, behind_the_door, in_aws)]
+    assert links == [["/logout"], ["/", "/logout"], ["https://ui.example/", "/logout"]]
 
 
 def test_signing_out_takes_the_cookie_away(console: Function) -> None:
@@ -116,7 +176,7 @@ def test_a_wrong_token_gets_the_form_again_and_no_cookie(console: Function, body
     assert answer["statusCode"] == 401
     assert "set-cookie" not in answer["headers"]
     assert "the token is not valid" in answer["body"]
-    assert "<script" not in answer["body"]
+    assert answer["body"] == pages.login("the token is not valid")
 
 
 def test_what_is_open_needs_nobody(console: Function) -> None:
@@ -161,7 +221,7 @@ def test_a_page_escapes_whatever_it_shows(tables: MemoryTables, console: Functio
     apply(tables)
     incident(tables)
     happen(tables, EVIL)
-    status, page = Caller(console)("GET", "/")
+    status, page = Caller(console)("GET", "/console")
     assert status == 200
     assert EVIL not in page
     assert "alert(&#x27;x&#x27;)" in page
@@ -170,13 +230,22 @@ def test_a_page_escapes_whatever_it_shows(tables: MemoryTables, console: Functio
 
 def test_a_page_asks_nobody_else_and_says_so(tables: MemoryTables, console: Function) -> None:
     apply(tables)
-    for path in ("/", "/login"):
+    for path in ("/console", "/login"):
         answer = console(payload("GET", path))
         policy = answer["headers"]["content-security-policy"]
         assert "default-src 'none'" in policy
         assert answer["headers"]["content-type"].startswith("text/html")
-        assert not {"script", "img", "link", "iframe"} & set(Page(answer["body"]).tags)
+        assert not {"img", "link", "iframe"} & set(Page(answer["body"]).tags)
         assert all(ask in ("/login", "/logout") for ask in Page(answer["body"]).asks)
+
+
+def test_the_form_has_the_one_script_that_its_policy_names(console: Function) -> None:
+    answer = console(payload("GET", "/login?to=/console", signed_in=False))
+    scripts = re.findall(r"<script>(.*?)</script>", answer["body"], re.DOTALL)
+    named = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    policy = answer["headers"]["content-security-policy"].split("; ")
+    assert len(named) == 1
+    assert f"script-src 'sha256-{named[0]}'" in policy
 
 
 def test_a_fault_on_the_form_is_escaped() -> None:
@@ -184,13 +253,13 @@ def test_a_fault_on_the_form_is_escaped() -> None:
 
 
 def test_the_page_shows_the_project_its_traffic_and_what_happened(tables: MemoryTables, console: Function) -> None:
-    assert "No project applied yet" in Caller(console)("GET", "/")[1]
+    assert "No project applied yet" in Caller(console)("GET", "/console")[1]
     apply(tables)
     route = Route(version=3, role="champion", percent=100)
     event = RoutesChanged(model="flights", routes=(route,), reason="first")
     call = Call("default", "ann", NOW, "c")
     Log(tables).commit(call, [Happened(stream_of("default", "ROLLOUT", "flights"), event)])
-    page = Caller(console)("GET", "/")[1]
+    page = Caller(console)("GET", "/console")[1]
     for text in ("demo in workspace default", "<td>champion</td>", "<td>100 %</td>", "RoutesChanged"):
         assert text in page
 
@@ -278,7 +347,10 @@ def test_a_page_token_of_nobodys_is_refused(tables: MemoryTables, console: Funct
     assert Caller(console)("GET", f"/v1/log/{quote(FLIGHTS, safe='')}?cursor=x")[0] == 400
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/status", "/v1/log", f"/v1/log/{quote(FLIGHTS, safe='')}", "/v1/incidents"])
+CLOSED = ["/console", "/v1/status", "/v1/log", f"/v1/log/{quote(FLIGHTS, safe='')}", "/v1/incidents"]
+
+
+@pytest.mark.parametrize("path", CLOSED)
 def test_who_was_granted_nothing_sees_nothing(tables: MemoryTables, console: Function, path: str) -> None:
     apply(tables)
     happen(tables, "flights")

@@ -1,5 +1,7 @@
 """What every ``Blobs`` promises."""
 
+import hashlib
+
 import boto3
 import pytest
 import requests
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from modelwright.adapters.memory import MemoryBlobs
 from modelwright.adapters.s3 import S3Blobs
-from modelwright.errors import InvalidInput, NotFound
+from modelwright.errors import InvalidInput, NotFound, Unavailable
 from modelwright.storage import Blobs
 
 PART = 5 * 1024 * 1024
@@ -78,6 +80,48 @@ def test_a_listing_has_more_than_one_page(blobs: Blobs, pk: str) -> None:
     assert [row.key for row in blobs.list("lake", f"{pk}/")] == [f"{pk}/{n:05}" for n in range(1005)]
 
 
+def test_a_level_is_of_objects_and_folders_in_key_order(blobs: Blobs, pk: str) -> None:
+    for name in ("b/1", "b/c/2", "a", "b.txt", "b", "z/1"):
+        blobs.put("lake", f"{pk}/x/{name}", b"12")
+    blobs.put("lake", f"{pk}/x/", b"")
+    lines = [(line.key.removeprefix(f"{pk}/x/"), line.size) for line in blobs.level("lake", f"{pk}/x/")]
+    assert lines == [("a", 2), ("b", 2), ("b.txt", 2), ("b/", 0), ("z/", 0)]
+    assert [line.key for line in blobs.level("lake", f"{pk}/x/b/")] == [f"{pk}/x/b/1", f"{pk}/x/b/c/"]
+    assert list(blobs.level("lake", f"{pk}/nothing/")) == []
+
+
+def test_a_level_goes_on_after_any_of_its_lines(blobs: Blobs, pk: str) -> None:
+    for name in ("b/1", "b/c/2", "a", "b.txt", "é", "z/1"):
+        blobs.put("lake", f"{pk}/{name}", b"12")
+    lines = [line.key for line in blobs.level("lake", f"{pk}/")]
+    for n, line in enumerate(lines):
+        assert [rest.key for rest in blobs.level("lake", f"{pk}/", after=line)] == lines[n + 1 :]
+
+
+def test_a_level_of_many_folders_has_more_than_one_page(blobs: Blobs, pk: str) -> None:
+    names = [f"{n:05}/x" if n % 2 else f"{n:05}" for n in range(1005)]
+    for name in names:
+        blobs.put("lake", f"{pk}/{name}", b"")
+    wanted = [f"{pk}/{name.removesuffix('x')}" for name in names]
+    assert [line.key for line in blobs.level("lake", f"{pk}/")] == wanted
+
+
+def test_many_objects_are_deleted_at_once(blobs: Blobs, pk: str) -> None:
+    for n in range(1005):
+        blobs.put("lake", f"{pk}/{n:05}", b"")
+    blobs.delete_many("lake", [f"{pk}/{n:05}" for n in range(2000) if n != 7])
+    assert [row.key for row in blobs.list("lake", f"{pk}/")] == [f"{pk}/00007"]
+    blobs.delete_many("lake", [])
+
+
+def test_what_could_not_be_deleted_is_told() -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    with Stubber(client) as stub:
+        stub.add_response("delete_objects", {"Errors": [{"Key": "b", "Code": "InternalError"}]})
+        with pytest.raises(Unavailable, match=r"b \(InternalError\)"):
+            S3Blobs(client, {"lake": "stack-lake"}).delete_many("lake", ["a", "b"])
+
+
 def test_a_copy_is_of_the_version_named(blobs: Blobs, pk: str) -> None:
     first = blobs.put("landing", f"{pk}/a", b"1", metadata={"as-of": "x"})
     blobs.put("landing", f"{pk}/a", b"2")
@@ -130,7 +174,13 @@ def test_an_upload_in_parts_appears_when_it_is_finished(blobs: Blobs, pk: str) -
         blobs.get("lake", f"{pk}/big")
     etags = [(number, sent(blobs, url, bytes([number]) * PART)) for number, url in enumerate(urls, 1)]
     blobs.finish_upload("lake", f"{pk}/big", upload, etags[::-1])
+    version = blobs.get("lake", f"{pk}/big").version
+    blobs.finish_upload("lake", f"{pk}/big", upload, etags)
     assert blobs.size("lake", f"{pk}/big") > 0
+    assert blobs.get("lake", f"{pk}/big").version == version, "completed again, it is the same"
+    if isinstance(blobs, MemoryBlobs):  # moto takes any parts then
+        with pytest.raises(NotFound):
+            blobs.finish_upload("lake", f"{pk}/big", upload, etags[:1])
     if isinstance(blobs, S3Blobs):
         assert blobs.get("lake", f"{pk}/big").body == b"\x01" * PART + b"\x02" * PART
 
@@ -151,10 +201,22 @@ def test_an_upload_that_was_never_begun_cannot_be_finished_in_memory() -> None:
 def test_an_upload_that_was_never_begun_cannot_be_finished_in_s3() -> None:
     client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
     blobs = S3Blobs(client, {"lake": "stack-lake"})
+    for etag in ("etag", "0" * 32):
+        with Stubber(client) as stub:
+            stub.add_client_error("complete_multipart_upload", "NoSuchUpload")  # moto falls over this
+            stub.add_client_error("head_object", "404")
+            with pytest.raises(NotFound, match="lake/a"):
+                blobs.finish_upload("lake", "a", "nobody", [(1, etag)])
+
+
+def test_an_upload_to_s3_that_was_finished_by_a_lost_answer_is_finished() -> None:
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    etags = [(2, hashlib.md5(b"2").hexdigest()), (1, hashlib.md5(b"1").hexdigest())]
+    whole = hashlib.md5(hashlib.md5(b"1").digest() + hashlib.md5(b"2").digest()).hexdigest()
     with Stubber(client) as stub:
-        stub.add_client_error("complete_multipart_upload", "NoSuchUpload")  # moto falls over this
-        with pytest.raises(NotFound, match="lake/a"):
-            blobs.finish_upload("lake", "a", "nobody", [(1, "etag")])
+        stub.add_client_error("complete_multipart_upload", "NoSuchUpload")
+        stub.add_response("head_object", {"ETag": f'"{whole}-2"'})
+        S3Blobs(client, {"lake": "stack-lake"}).finish_upload("lake", "a", "finished", etags)
 
 
 def sent(blobs: Blobs, url: str, body: bytes) -> str:
@@ -164,6 +226,12 @@ def sent(blobs: Blobs, url: str, body: bytes) -> str:
     answer = requests.put(url, data=body, timeout=10)
     assert answer.status_code == 200, answer.text
     return answer.headers["ETag"].strip('"')
+
+
+def test_a_signed_url_tells_browsers_how_to_name_the_file(deployed_blobs: S3Blobs) -> None:
+    deployed_blobs.put("lake", "a", b"12")
+    url = deployed_blobs.presigned_get("lake", "a", filename='ü "1".txt')
+    assert requests.get(url, timeout=10).headers["content-disposition"].startswith("attachment; filename*=UTF-8''%C3")
 
 
 def test_signed_urls_of_s3_work_without_credentials(deployed_blobs: S3Blobs) -> None:

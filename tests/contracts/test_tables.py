@@ -260,6 +260,7 @@ def test_an_item_named_twice_in_a_transaction_is_refused(tables: Tables, pk: str
 def test_no_write_is_no_error(tables: Tables) -> None:
     tables.write([])
     tables.write_many("log", [])
+    tables.delete_many("log", [])
 
 
 # --- many --------------------------------------------------------------------------------
@@ -279,6 +280,13 @@ def test_putting_many_replaces_what_was_there(tables: Tables, pk: str) -> None:
 def test_putting_many_takes_an_item_named_twice_and_keeps_the_last(tables: Tables, pk: str) -> None:
     tables.write_many("log", [{"pk": pk, "sk": "a", "n": 1}, {"pk": pk, "sk": "b"}, {"pk": pk, "sk": "a", "n": 2}])
     assert tables.get("log", Key(pk, "a")) == {"pk": pk, "sk": "a", "n": 2}
+
+
+def test_any_number_of_items_is_removed_and_others_stay(tables: Tables, pk: str) -> None:
+    names = [f"{n:04}" for n in range(60)]
+    filled(tables, pk, names)
+    tables.delete_many("log", [Key(pk, name) for name in (*names[:55], "absent", names[0])])
+    assert sort_keys(list(every(tables, "log", pk))) == names[55:]
 
 
 def test_over_a_hundred_keys_are_got_and_the_missing_left_out(tables: Tables, pk: str) -> None:

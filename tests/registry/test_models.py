@@ -91,7 +91,8 @@ def test_sources_become_prefixes_of_the_artifacts_bucket(desk: Desk) -> None:
     model(desk)
     model(desk, "m-named-so")
     version(desk, "m-named-so")
-    model_id = new_model_id("7")
+    model_id, elsewhere = new_model_id("7"), new_model_id("8")
+    desk.blobs.put("artifacts", f"default/7/models/{model_id}/artifacts/MLmodel", b"flavors")
     sources = {
         SOURCE: "default/1/models/m-1/artifacts/",
         f"models:/{model_id}": f"default/7/models/{model_id}/artifacts/",
@@ -99,6 +100,7 @@ def test_sources_become_prefixes_of_the_artifacts_bucket(desk: Desk) -> None:
         "models:/flights/1": "default/1/models/m-1/artifacts/",
         "models:/m-named-so/1": "default/1/models/m-1/artifacts/",
         "s3://elsewhere/x": "",
+        f"models:/{elsewhere}": "",
     }
     for number, (source, key) in enumerate(sources.items(), 1):
         assert version(desk, source=source) == str(number)
@@ -109,6 +111,8 @@ def test_sources_become_prefixes_of_the_artifacts_bucket(desk: Desk) -> None:
     assert (
         desk.registry.ok("GET", f"{MV}/get-download-uri?name=flights&version=6")["artifact_uri"] == "s3://elsewhere/x"
     )
+    uri = desk.registry.ok("GET", f"{MV}/get-download-uri?name=flights&version=7")["artifact_uri"]
+    assert uri == f"models:/{elsewhere}", "clients ask where that lies"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from uuid import uuid4
 
@@ -36,7 +36,7 @@ class ServedBlobs(MemoryBlobs):
         self.base = "http://127.0.0.1:0"
         self._parts: dict[tuple[str, int], bytes] = {}
 
-    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900, filename: str = "") -> str:
         """See ``Blobs``."""
         return f"{self.base}{_BUCKET_PATH}{bucket}/{quote(key)}"
 
@@ -55,10 +55,8 @@ class ServedBlobs(MemoryBlobs):
         self._parts[upload, number] = body
         return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
-    def finish_upload(self, bucket: BucketName, key: str, upload: str, etags: Sequence[tuple[int, str]]) -> None:
-        """See ``Blobs``."""
-        self.abort_upload(bucket, key, upload)
-        self.put(bucket, key, b"".join(self._parts.pop((upload, number)) for number, _ in sorted(etags)))
+    def _put_parts(self, bucket: BucketName, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
+        self.put(bucket, key, b"".join(self._parts.pop((upload, number)) for number, _ in parts))
 
 
 def memory_wiring(
@@ -104,7 +102,7 @@ def payload(
     }
     return {
         "version": "2.0",
-        "rawPath": target.path,
+        "rawPath": unquote(target.path),
         "rawQueryString": target.query,
         "headers": {"content-type": "application/json", **(headers or {})},
         "requestContext": {
@@ -149,10 +147,26 @@ def deliver(function: Function, envelope: Envelope) -> Any:
     return function({"detail-type": envelope.type, "source": "modelwright", "detail": envelope.model_dump(mode="json")})
 
 
+class Exchange(NamedTuple):
+    """A request that was served: by a function, or by the bucket (a path below ``/-/bucket/``)."""
+
+    method: str
+    path: str
+    status: int
+    sent: int
+    got: int
+
+    @property
+    def of_bucket(self) -> bool:
+        """Whether bytes went between client and bucket."""
+        return self.path.startswith(_BUCKET_PATH)
+
+
 @contextmanager
-def serve(functions: Sequence[Function], blobs: ServedBlobs) -> Iterator[str]:
-    """Serve functions on a loopback port while the block runs, and give its URL."""
-    handler = type("Handler", (_Handler,), {"functions": tuple(functions), "blobs": blobs, "seen": []})
+def serve(functions: Sequence[Function], blobs: ServedBlobs, seen: list[Exchange] | None = None) -> Iterator[str]:
+    """Serve functions on a loopback port while the block runs, and give its URL; what was served goes to ``seen``."""
+    attributes = {"functions": tuple(functions), "blobs": blobs, "seen": [] if seen is None else seen}
+    handler = type("Handler", (_Handler,), attributes)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     url = f"http://127.0.0.1:{server.server_port}"
@@ -169,19 +183,22 @@ def serve(functions: Sequence[Function], blobs: ServedBlobs) -> Iterator[str]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for the client's delayed ACK of its headers
     functions: tuple[Function, ...]
     blobs: ServedBlobs
-    seen: list[tuple[str, str, int]]
+    seen: list[Exchange]
+    received = 0
 
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.received = len(body)
         if self.path.startswith(_BUCKET_PATH):
             self._bucket(body)
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        event = payload(self.command, self.path, body, headers=headers)
-        event["rawPath"] = unquote(event["rawPath"])
-        answering = (f for f in self.functions if any(route.pattern.match(event["rawPath"]) for route in f.routes))
+        event = {**payload(self.command, self.path, body), "headers": headers}
+        path = event["rawPath"]
+        answering = (f for f in self.functions if any(r.path[0] == "/" and r.pattern.match(path) for r in f.routes))
         answer = next(answering, self.functions[0])(event)
         text = answer["body"]
         raw = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
@@ -212,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(206, whole[first : last + 1], {"content-range": f"bytes {first}-{last}/{len(whole)}"})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.seen.append((self.command, self.path, status))
+        self.seen.append(Exchange(self.command, self.path, status, self.received, len(body)))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

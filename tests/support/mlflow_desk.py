@@ -75,16 +75,18 @@ class Desk:
         """Return the types of a stream's events."""
         return [item.envelope.type for item in self.stream(kind, identity)]
 
-    def tell(self, function: str, event: Event, *, identity: str = "", at: datetime | None = None) -> Any:
+    def tell(
+        self, function: str, event: Event, *, identity: str = "", at: datetime | None = None, sequence: int = 1
+    ) -> Any:
         """Send an event to a function as the bus would."""
-        return deliver(self.functions[function], envelope_of(event, identity=identity, at=at))
+        return deliver(self.functions[function], envelope_of(event, identity=identity, at=at, sequence=sequence))
 
 
-def envelope_of(event: Event, *, identity: str = "", at: datetime | None = None) -> Envelope:
+def envelope_of(event: Event, *, identity: str = "", at: datetime | None = None, sequence: int = 1) -> Envelope:
     """Wrap an event."""
     return Envelope(
         id=identity or new_id(), type=event.detail_type(), schema_version=1, workspace="default",
-        stream="WS#default#TEST#1", sequence=1, at=at or datetime(2026, 3, 2, tzinfo=UTC), actor="platform",
+        stream="WS#default#TEST#1", sequence=sequence, at=at or datetime(2026, 3, 2, tzinfo=UTC), actor="platform",
         correlation_id="c-1", data=event.model_dump(mode="json"),
     )  # fmt: skip
 

@@ -17,6 +17,8 @@ GRANTS = ROOT / "tests" / "template" / "grants.txt"
 TABLE_PREFIX, BUCKET_PREFIX = "MODELWRIGHT_TABLE_", "MODELWRIGHT_BUCKET_"
 SCHEDULES = f"{SOURCE}.schedule"
 API_LIMIT_S = 30
+DEFAULT_ROUTE, EVERYTHING = "$default", "<path:path>"
+"""The API's route for what no other takes, and that of the handler which answers it."""
 
 WIDE: dict[tuple[str, str], str] = {}
 """(function, Sid) -> why its statement must be about everything."""
@@ -313,6 +315,8 @@ def _elsewhere(stack: Stack, route: Route) -> bool:
 
 
 def _leads(door: Resource, route: Route) -> bool:
+    if door["Path"] == DEFAULT_ROUTE or route.path == EVERYTHING:
+        return door["Path"] == DEFAULT_ROUTE and route.path == EVERYTHING
     if "ANY" not in (door["Method"], route.method) and door["Method"] != route.method:
         return False
     path = re.sub(r"\{\w+\+\}", "a/b", door["Path"])
@@ -339,7 +343,12 @@ def invocations(stack: Stack) -> Faults:
     }
     for name, api in stack.of_type("AWS::ApiGatewayV2::Api", translated=True).items():
         wanted |= _of_api(name, api["Body"])
-    return [f"{fault}: there is no Lambda::Permission" for fault, need in wanted.items() if need not in permissions]
+    return [
+        f"{fault}: there is no Lambda::Permission"
+        for fault, (function, principal, source) in wanted.items()
+        # that of a default route covers the others of its function
+        if not permissions & {(function, principal, each) for each in (source, f"{source.split('/')[0]}/*/*")}
+    ]
 
 
 def _of_api(name: str, body: Resource) -> dict[str, tuple[str, str, str]]:

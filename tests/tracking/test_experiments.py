@@ -3,6 +3,8 @@ from support.mlflow_desk import API, Desk, sample
 
 from modelwright.governance.access import Grant
 
+INVALID = "INVALID_PARAMETER_VALUE"
+
 
 def test_the_default_experiment_exists_from_the_first_question(desk: Desk) -> None:
     found = desk.tracking.ok("GET", f"{API}/experiments/get?experiment_id=0")["experiment"]
@@ -43,7 +45,7 @@ def test_runs_share_their_experiments_fate(desk: Desk) -> None:
     desk.tracking.ok("POST", f"{API}/experiments/delete", {"experiment_id": experiment})
     assert desk.get_run(run)["info"]["lifecycle_stage"] == "deleted"
     status, said = desk.tracking("POST", f"{API}/runs/create", {"experiment_id": experiment})
-    assert (status, said["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert (status, said["error_code"]) == (400, INVALID)
     assert desk.tracking("POST", f"{API}/experiments/delete", {"experiment_id": experiment})[0] == 404
     desk.tracking.ok("POST", f"{API}/experiments/restore", {"experiment_id": experiment})
     assert desk.get_run(run)["info"]["lifecycle_stage"] == "active"
@@ -90,14 +92,27 @@ def test_experiments_come_in_pages(desk: Desk) -> None:
 
 def test_what_is_wrong_is_refused_with_mlflows_codes(desk: Desk) -> None:
     cases = [
-        ("GET", "experiments/get?experiment_id=abc", None, 400, "INVALID_PARAMETER_VALUE"),
+        ("GET", "experiments/get?experiment_id=abc", None, 400, INVALID),
         ("GET", "experiments/get?experiment_id=77", None, 404, "RESOURCE_DOES_NOT_EXIST"),
         ("GET", "experiments/get-by-name?experiment_name=nobody", None, 404, "RESOURCE_DOES_NOT_EXIST"),
-        ("POST", "experiments/create", {"name": " "}, 400, "INVALID_PARAMETER_VALUE"),
-        ("POST", "experiments/create", {"name": "x" * 501}, 400, "INVALID_PARAMETER_VALUE"),
-        ("POST", "experiments/create", {}, 400, "INVALID_PARAMETER_VALUE"),
-        ("POST", "experiments/search", {"max_results": 0}, 400, "INVALID_PARAMETER_VALUE"),
-        ("GET", "traces/tr-1", None, 404, "ENDPOINT_NOT_FOUND"),
+        ("POST", "experiments/create", {"name": " "}, 400, INVALID),
+        ("POST", "experiments/create", {"name": "x" * 501}, 400, INVALID),
+        ("POST", "experiments/create", {}, 400, INVALID),
+        ("POST", "experiments/create", {"name": "a", "artifact_location": "s3://b#c"}, 400, INVALID),
+        ("POST", "experiments/create", {"name": "a", "artifact_location": "s3://b?c=.."}, 400, INVALID),
+        ("POST", "experiments/create", {"name": "a", "artifact_location": "mlflow-artifacts:/../b"}, 400, INVALID),
+        ("POST", "experiments/create", {"name": "a", "artifact_location": "s3://" + "b" * 2048}, 400, INVALID),
+        ("POST", "experiments/create", {"name": "a", "tags": [{"key": "k", "value": "v" * 20_001}]}, 400, INVALID),
+        (
+            "POST",
+            "experiments/set-experiment-tag",
+            {"experiment_id": "0", "key": "k", "value": "v" * 20_001},
+            400,
+            INVALID,
+        ),
+        ("POST", "experiments/update", {"experiment_id": "0"}, 400, INVALID),
+        ("POST", "experiments/update", {"experiment_id": "0", "new_name": ""}, 400, INVALID),
+        ("POST", "experiments/search", {"max_results": 0}, 400, INVALID),
         ("POST", "scorers/register", {}, 404, "ENDPOINT_NOT_FOUND"),
     ]
     for method, path, body, status, code in cases:

@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 from support.mlflow_desk import API, Desk, event_of, sample
 
+from modelwright.artifacts import experiment_of
 from modelwright.events import RunCreated
+from modelwright.governance.access import Grant
 from modelwright.tracking.trainings import run_id_of
 
 
@@ -87,6 +89,7 @@ def test_a_training_becomes_a_finished_run_once(desk: Desk) -> None:
     assert desk.functions["tracking"](payload) == {"outcome": "duplicate"}
     desk.tell("tracking", event)
     run = desk.get_run(run_id_of(event.training_id))
+    assert run == desk.get_run(run["info"]["run_id"])
     assert (run["info"]["status"], run["info"]["artifact_uri"]) == (
         "FINISHED",
         f"mlflow-artifacts:/trainings/{event.training_id}",
@@ -101,6 +104,31 @@ def test_a_training_becomes_a_finished_run_once(desk: Desk) -> None:
     assert len(found) == 1
     first = RunCreated.model_validate(desk.stream("RUN", run["info"]["run_id"])[0].envelope.data)
     assert first.training_id == event.training_id
+
+
+def test_a_trainings_run_is_found_and_written_to_under_the_id_that_everybody_can_work_out(desk: Desk) -> None:
+    desk.functions["tracking"](sample("tracking-training-completed.json"))
+    alias = run_id_of(event_of("tracking-training-completed.json").training_id)
+    own = desk.get_run(alias)["info"]["run_id"]
+    assert experiment_of(own) == desk.get_run(alias)["info"]["experiment_id"]
+    desk.tracking.ok("POST", f"{API}/runs/set-tag", {"run_id": alias, "key": "k", "value": "v"})
+    assert desk.log_batch(alias, metrics=[("late", 1.0, 1, 0)])[0] == 200
+    assert {"key": "late", "value": 1.0, "timestamp": 1, "step": 0} in desk.get_run(own)["data"]["metrics"]
+    for identity in (alias, own):
+        told = desk.tracking.ok("GET", f"{API}/metrics/get-history?run_id={identity}&metric_key=late")
+        assert [m["value"] for m in told["metrics"]] == [1.0]
+
+
+def test_a_grant_on_what_an_alias_seems_to_name_opens_nothing(desk: Desk) -> None:
+    desk.functions["tracking"](sample("tracking-training-completed.json"))
+    alias = run_id_of(event_of("tracking-training-completed.json").training_id)
+    seeming = Grant(role="contributor", resources=f"experiment/{experiment_of(alias)}")
+    guest = desk.as_caller("tracking", grants=(seeming,))
+    point = {"run_id": alias, "key": "a", "value": 1, "timestamp": 1}
+    assert guest("POST", f"{API}/runs/log-metric", point)[0] == 403
+    assert guest("POST", f"{API}/runs/set-tag", {"run_id": alias, "key": "k", "value": "v"})[0] == 403
+    assert guest("GET", f"{API}/runs/get?run_id={alias}")[0] == 403
+    assert guest("GET", f"{API}/metrics/get-history?run_id={alias}&metric_key=auc")[0] == 403
 
 
 def test_an_event_it_does_not_consume_is_refused(desk: Desk) -> None:

@@ -1,76 +1,14 @@
-import math
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.mlflow_desk import API, Desk
 
 from modelwright.storage import Write
-from modelwright.tracking.entities import Point, newest
-from modelwright.tracking.points import content_id, distinct, pack, unpack
 
-values = st.floats(allow_infinity=False)
-points = st.lists(
-    st.builds(
-        Point, st.sampled_from(["a", "b/c", "ü"]), values, st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62)
-    ),
-    max_size=40,
-)
-
-
-def spelled(found: Sequence[Point]) -> list[str]:
-    return [repr(p) for p in found]
-
-
-@given(points)
-def test_packing_keeps_every_point_to_the_bit(some: list[Point]) -> None:
-    assert spelled(list(unpack(pack(some)))) == spelled(distinct(some))
-
-
-@given(points, st.randoms())
-def test_the_same_points_in_any_order_are_the_same_batch(some: list[Point], random: Any) -> None:
-    shuffled = list(some)
-    random.shuffle(shuffled)
-    if len(distinct(some)) == len(some):
-        assert content_id(pack(some)) == content_id(pack(shuffled))
-
-
-@given(points, st.randoms())
-def test_the_latest_value_does_not_depend_on_order_or_repetition(some: list[Point], random: Any) -> None:
-    again = [*some, *some]
-    random.shuffle(again)
-    assert {k: repr(v.rank) for k, v in newest({}, some).items()} == {
-        k: repr(v.rank) for k, v in newest({}, again).items()
-    }
-
-
-def test_the_latest_is_the_highest_by_step_then_timestamp_then_value_where_nan_is_zero() -> None:
-    def latest(*some: tuple[float, int, int]) -> float:
-        return newest({}, [Point("k", *point) for point in some])["k"].value
-
-    assert latest((1.0, 5, 2), (9.0, 9, 1)) == 1.0
-    assert latest((1.0, 5, 2), (2.0, 6, 2)) == 2.0
-    assert latest((3.0, 5, 2), (2.0, 5, 2)) == 3.0
-    assert math.isnan(latest((-1.0, 5, 2), (math.nan, 5, 2)))
-    assert latest((1.0, 5, 2), (math.nan, 5, 2)) == 1.0
-
-
-def test_a_history_is_told_in_order_once_per_point_and_in_pages(desk: Desk) -> None:
-    run = desk.run(desk.experiment())
-    batch = [("loss", 0.5, 10, 0), ("loss", 0.25, 20, 1), ("acc", "NaN", 10, 0), ("loss", "-Infinity", 20, 1)]
-    for _ in range(3):
-        assert desk.log_batch(run, metrics=batch) == (200, {})
-    assert desk.log_batch(run, metrics=batch[:1]) == (200, {})
-    first = desk.tracking.ok("GET", f"{API}/metrics/get-history?run_id={run}&metric_key=loss&max_results=2")
-    rest = desk.tracking.ok(
-        "GET", f"{API}/metrics/get-history?run_id={run}&metric_key=loss&page_token={first['next_page_token']}"
-    )
-    told = [(m["timestamp"], m["step"], m["value"]) for m in first["metrics"] + rest["metrics"]]
-    assert told == [(10, 0, 0.5), (20, 1, -1.7976931348623157e308), (20, 1, 0.25)]
-    assert {m["key"]: m["value"] for m in desk.get_run(run)["data"]["metrics"]} == {"loss": 0.25, "acc": "NaN"}
+POINT = {"key": "a", "value": 1, "timestamp": 1}
 
 
 def test_a_batch_sent_again_is_one_item(desk: Desk) -> None:
@@ -112,7 +50,7 @@ def test_a_batch_has_limits(desk: Desk, kind: str, count: int) -> None:
     assert desk.tracking("POST", f"{API}/runs/log-batch", {"run_id": run, kind: many[:-1]})[0] == 200
 
 
-@pytest.mark.parametrize("key", ["", "a\nb", "../a", "/a", "a//b", "a?", "k" * 251, "./a", "."])
+@pytest.mark.parametrize("key", ["", "a\nb", "a\n", "../a", "/a", "a//b", "a?", "k" * 251, "./a", "."])
 def test_a_key_that_could_be_a_path_elsewhere_is_refused(desk: Desk, key: str) -> None:
     run = desk.run(desk.experiment())
     body = {"run_id": run, "key": key, "value": 1, "timestamp": 1}
@@ -120,20 +58,34 @@ def test_a_key_that_could_be_a_path_elsewhere_is_refused(desk: Desk, key: str) -
     assert (status, said["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_a_metric_costs_one_read_and_one_write(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_point_in_time_that_no_clock_tells_is_refused(desk: Desk) -> None:
     run = desk.run(desk.experiment())
-    calls: list[str] = []
-    for name in ("get", "batch_get", "query", "write", "write_many"):
-        original = getattr(desk.tables, name)
+    for wrong in ({"timestamp": -1}, {"timestamp": 2**63}, {"step": 2**63}, {"step": 0.5}, {"value": "much"}):
+        status, said = desk.tracking("POST", f"{API}/runs/log-metric", {"run_id": run, **POINT, **wrong})
+        assert (status, said["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), wrong
+    for right in ({"timestamp": str(2**63 - 1)}, {"step": -(2**63)}, {"value": "Infinity"}):
+        assert desk.tracking("POST", f"{API}/runs/log-metric", {"run_id": run, **POINT, **right})[0] == 200
 
-        def counted(*args: Any, original: Any = original, name: str = name, **kwargs: Any) -> Any:
-            calls.append(name)
-            return original(*args, **kwargs)
 
-        monkeypatch.setattr(desk.tables, name, counted)
-    body = {"run_id": run, "key": "a", "value": 1, "timestamp": 1}
-    desk.tracking.ok("POST", f"{API}/runs/log-metric", body)
-    assert calls == ["get", "write"]
+def test_infinities_are_the_largest_numbers_there_are(desk: Desk) -> None:
+    run = desk.run(desk.experiment())
+    desk.log_batch(run, metrics=[("up", "Infinity", 1, 0), ("down", "-Infinity", 1, 0), ("none", "NaN", 1, 0)])
+    told = {m["key"]: m["value"] for m in desk.get_run(run)["data"]["metrics"]}
+    assert told == {"up": sys.float_info.max, "down": -sys.float_info.max, "none": "NaN"}
+
+
+def test_a_refused_batch_leaves_nothing_behind(desk: Desk) -> None:
+    run = desk.run(desk.experiment())
+    before = desk.get_run(run)
+    for wrong in ({"metrics": [("a", 1.0, 1, 0), ("/b", 1.0, 1, 0)]}, {"params": {"a": "1", "../b": "2"}},
+                  {"metrics": [("a", 1.0, 1, 0)], "tags": {"t?": "1"}}):  # fmt: skip
+        assert desk.log_batch(run, **wrong)[0] == 400
+    assert desk.log_batch(run, params={"p": "1"}, metrics=[("m", 1.0, 1, 0)], tags={})[0] == 200
+    changed = {"params": {"p": "2"}, "metrics": [("m", 2.0, 2, 2), ("n", 1.0, 1, 0)], "tags": {"t": "1"}}
+    assert desk.log_batch(run, **changed)[0] == 400
+    data = desk.get_run(run)["data"]
+    assert [m["key"] for m in data["metrics"]] == ["m"]
+    assert data["tags"] == before["data"]["tags"]
 
 
 def test_sixteen_writers_of_one_run_lose_nothing(desk: Desk) -> None:

@@ -183,10 +183,17 @@ class DynamoTables:
 
     def write_many(self, table: TableName, items: Sequence[Item]) -> None:
         """See ``Tables``."""
+        self._batch_write(table, [{"PutRequest": {"Item": _encode(item)}} for item in items])
+
+    def delete_many(self, table: TableName, keys: Sequence[Key]) -> None:
+        """See ``Tables``."""
+        wanted = [Key(*key).checked() for key in dict.fromkeys(keys)]
+        self._batch_write(table, [{"DeleteRequest": {"Key": _encode(key._asdict())}} for key in wanted])
+
+    def _batch_write(self, table: TableName, requests: Sequence[dict[str, Any]]) -> None:
         name = self._name(table)
-        for first in range(0, len(items), BATCH_WRITE_LIMIT):
-            chunk = items[first : first + BATCH_WRITE_LIMIT]
-            request: dict[str, Any] = {name: [{"PutRequest": {"Item": _encode(item)}} for item in chunk]}
+        for first in range(0, len(requests), BATCH_WRITE_LIMIT):
+            request: dict[str, Any] = {name: list(requests[first : first + BATCH_WRITE_LIMIT])}
             for attempt in range(_ATTEMPTS):
                 request = cast(
                     dict[str, Any], self._client.batch_write_item(RequestItems=request).get("UnprocessedItems")

@@ -8,9 +8,10 @@ import copy
 import hashlib
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound
 from modelwright.storage import (
@@ -146,6 +147,12 @@ class MemoryTables:
             for item in items:
                 self._apply(Put(table, item, Anything()))
 
+    def delete_many(self, table: TableName, keys: Sequence[Key]) -> None:
+        """See ``Tables``."""
+        with self._lock:
+            for key in keys:
+                self._apply(Delete(table, key, Anything()))
+
     def _apply(self, write: Write) -> None:
         key = key_of(write)
         items = self._items.setdefault(write.table, {})
@@ -206,6 +213,7 @@ class MemoryBlobs:
         self._objects: dict[tuple[BucketName, str], list[Stored]] = {}
         self._deleted: set[tuple[BucketName, str]] = set()
         self._uploads: dict[str, tuple[BucketName, str]] = {}
+        self._finished: dict[str, tuple[BucketName, str, tuple[tuple[int, str], ...]]] = {}
         self._versions = count(1)
         self._lock = threading.RLock()
 
@@ -241,6 +249,16 @@ class MemoryBlobs:
             rows = [(key, stored) for key in keys for stored in self._newest(bucket, key)]
         return (Listed(key, len(stored.body), stored.etag) for key, stored in rows)
 
+    def level(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Listed]:
+        """See ``Blobs``."""
+        lines: dict[str, Listed] = {}
+        for listed in self.list(bucket, prefix):
+            head, slash, _ = listed.key.removeprefix(prefix).partition("/")
+            line = Listed(f"{prefix}{head}/", 0, "") if slash else listed
+            if line.key > max(after, prefix):
+                lines[line.key] = line
+        return iter([lines[key] for key in sorted(lines)])
+
     def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
         """See ``Blobs``."""
         stored = self.get(*source)
@@ -251,13 +269,19 @@ class MemoryBlobs:
         with self._lock:
             self._deleted.add((bucket, key))
 
+    def delete_many(self, bucket: BucketName, keys: Iterable[str]) -> None:
+        """See ``Blobs``."""
+        for key in keys:
+            self.delete(bucket, key)
+
     def size(self, bucket: BucketName, key: str) -> int:
         """See ``Blobs``."""
         return len(self.get(bucket, key).body)
 
-    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900, filename: str = "") -> str:
         """See ``Blobs``."""
-        return f"memory://{bucket}/{key}?expires={expires_s}"
+        saved = f"&filename={quote(filename)}" if filename else ""
+        return f"memory://{bucket}/{key}?expires={expires_s}{saved}"
 
     def presigned_put(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
         """See ``Blobs``."""
@@ -272,8 +296,14 @@ class MemoryBlobs:
 
     def finish_upload(self, bucket: BucketName, key: str, upload: str, etags: Sequence[tuple[int, str]]) -> None:
         """See ``Blobs``; in memory the parts have no bytes, so the object is made of their etags."""
-        self.abort_upload(bucket, key, upload)
-        self.put(bucket, key, "".join(etag for _, etag in sorted(etags)).encode())
+        done = bucket, key, tuple(sorted(etags))
+        if self._finished.get(upload) != done:
+            self.abort_upload(bucket, key, upload)
+            self._finished[upload] = done
+            self._put_parts(bucket, key, upload, done[2])
+
+    def _put_parts(self, bucket: BucketName, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
+        self.put(bucket, key, "".join(etag for _, etag in parts).encode())
 
     def abort_upload(self, bucket: BucketName, key: str, upload: str) -> None:
         """See ``Blobs``."""

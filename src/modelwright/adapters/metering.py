@@ -126,6 +126,12 @@ class MeteredTables:
         self._meter.table_calls += _units(len(items), 25)
         self._tables.write_many(table, items)
 
+    def delete_many(self, table: TableName, keys: Sequence[Key]) -> None:
+        """See ``Tables``; a unit each, whatever their size was."""
+        self._meter.write_units += len(keys)
+        self._meter.table_calls += _units(len(keys), 25)
+        self._tables.delete_many(table, keys)
+
     def _read(self, items: Sequence[Item]) -> None:
         self._meter.read_units += max(1, _units(sum(map(item_size, items)), _READ_UNIT))
         self._meter.table_calls += 1
@@ -161,6 +167,11 @@ class MeteredBlobs:
         """See ``Blobs``; a listing costs as much as a write."""
         self._meter.s3_writes += 1
         return self._blobs.list(bucket, prefix)
+
+    def level(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Listed]:
+        """See ``Blobs``; a listing costs as much as a write."""
+        self._meter.s3_writes += 1
+        return self._blobs.level(bucket, prefix, after=after)
 
     def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
         """See ``Blobs``."""

@@ -1,17 +1,21 @@
 """``Blobs`` on S3."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from modelwright.errors import InvalidInput, NotFound
+from modelwright.errors import InvalidInput, NotFound, Unavailable
 from modelwright.storage import BucketName, Listed, Stored
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_DELETED_AT_ONCE = 1000
 _MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NoSuchUpload", "NotFound"}
 
 
@@ -68,6 +72,16 @@ class S3Blobs:
             for row in page.get("Contents", []):
                 yield Listed(row["Key"], row["Size"], row["ETag"].strip('"'))
 
+    def level(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Listed]:
+        """See ``Blobs``."""
+        where = self._name(bucket)
+        pages = self._client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=where, Prefix=prefix, Delimiter="/", StartAfter=max(after, prefix)):
+            lines = [Listed(row["Key"], row["Size"], row["ETag"].strip('"')) for row in page.get("Contents", [])]
+            lines += [Listed(row["Prefix"], 0, "") for row in page.get("CommonPrefixes", [])]
+            # the folder that a list begins after is listed again, because what is in it comes after its name
+            yield from sorted((line for line in lines if line.key > after), key=lambda line: line.key)
+
     def copy(self, source: tuple[BucketName, str, str], target: tuple[BucketName, str]) -> None:
         """See ``Blobs``."""
         bucket, key, version = source
@@ -81,6 +95,16 @@ class S3Blobs:
         """See ``Blobs``."""
         self._client.delete_object(Bucket=self._name(bucket), Key=key)
 
+    def delete_many(self, bucket: BucketName, keys: Iterable[str]) -> None:
+        """See ``Blobs``."""
+        rest = iter(keys)
+        while some := list(islice(rest, _DELETED_AT_ONCE)):
+            wanted: Any = {"Objects": [{"Key": key} for key in some], "Quiet": True}
+            answer = self._client.delete_objects(Bucket=self._name(bucket), Delete=wanted)
+            if faults := answer.get("Errors"):
+                first = f"{faults[0].get('Key')} ({faults[0].get('Code')})"
+                raise Unavailable(f"{len(faults)} objects of {bucket} were not deleted, among them {first}: try again")
+
     def size(self, bucket: BucketName, key: str) -> int:
         """See ``Blobs``."""
         try:
@@ -88,9 +112,10 @@ class S3Blobs:
         except ClientError as error:
             raise _translated(error, bucket, key) from error
 
-    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
+    def presigned_get(self, bucket: BucketName, key: str, *, expires_s: int = 900, filename: str = "") -> str:
         """See ``Blobs``."""
-        return self._sign("get_object", bucket, key, expires_s)
+        saved = {"ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}"}
+        return self._sign("get_object", bucket, key, expires_s, **(saved if filename else {}))
 
     def presigned_put(self, bucket: BucketName, key: str, *, expires_s: int = 900) -> str:
         """See ``Blobs``."""
@@ -112,6 +137,8 @@ class S3Blobs:
                 Bucket=self._name(bucket), Key=key, UploadId=upload, MultipartUpload=parts
             )
         except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchUpload" and self._consists_of(bucket, key, etags):
+                return  # completed before, and the answer was lost
             raise _translated(error, bucket, key) from error
 
     def abort_upload(self, bucket: BucketName, key: str, upload: str) -> None:
@@ -120,6 +147,15 @@ class S3Blobs:
             self._client.abort_multipart_upload(Bucket=self._name(bucket), Key=key, UploadId=upload)
         except ClientError as error:
             raise _translated(error, bucket, key) from error
+
+    def _consists_of(self, bucket: BucketName, key: str, etags: Sequence[tuple[int, str]]) -> bool:
+        """Say whether an object was made of these parts: S3 makes its etag from theirs (MD5 of MD5s)."""
+        try:
+            whole = hashlib.md5(b"".join(bytes.fromhex(etag) for _, etag in sorted(etags)), usedforsecurity=False)
+            found = self._client.head_object(Bucket=self._name(bucket), Key=key)["ETag"].strip('"')
+        except (ValueError, ClientError):  # an etag that is none of S3's; no such object
+            return False
+        return found == f"{whole.hexdigest()}-{len(etags)}"
 
     def _sign(self, operation: str, bucket: BucketName, key: str, expires_s: int, **extra: Any) -> str:
         params = {"Bucket": self._name(bucket), "Key": key, **extra}

@@ -3,12 +3,13 @@
 import json
 import math
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from modelwright.errors import InvalidInput, NotFound
+from modelwright.errors import AlreadyExists, InvalidInput, NotFound
 from modelwright.events import Evaluation, GateResult
 from modelwright.filters import Actual
 from modelwright.plugins import Candidate
@@ -26,9 +27,16 @@ _KEPT_TRANSITIONS = 20
 _ALIAS = re.compile(r"^[\w\-]+$")
 
 
+def is_name(name: str) -> bool:
+    """Say whether a registered model may be called so."""
+    return 0 < len(name) <= _NAME_LENGTH and not {"/", ":"} & set(name) and name not in (".", "..")
+
+
 def checked_name(name: str) -> str:
     """Return a registered model's name; raises ``InvalidInput``."""
-    if not name or "/" in name or ":" in name or name in (".", "..") or len(name) > _NAME_LENGTH:
+    if not name:
+        raise InvalidInput("Missing value for required parameter 'name'.")
+    if not is_name(name):
         raise InvalidInput(
             f"Invalid model name {name!r}: 1 to {_NAME_LENGTH} characters, neither '/' nor ':' among them"
         )
@@ -89,6 +97,7 @@ class RegisteredModel(Document):
     Attributes:
         model_id: stays when the name changes; its stream in the log.
         newest: the highest version number ever given.
+        latest: the newest version that is in each stage.
         alias_at: domain time at which each alias changed last, so that late events do not undo newer ones.
         recent: the last transitions, newest first.
     """
@@ -102,6 +111,7 @@ class RegisteredModel(Document):
     aliases: dict[str, int] = Field(default_factory=dict)
     alias_at: dict[str, datetime] = Field(default_factory=dict)
     newest: int = 0
+    latest: dict[str, int] = Field(default_factory=dict)
     recent: tuple[Transition, ...] = ()
     deleted: bool = False
 
@@ -114,6 +124,22 @@ class RegisteredModel(Document):
     def is_prompt(self) -> bool:
         """Whether this is an entry of the prompt registry."""
         return self.tags.get(PROMPT) == "true"
+
+    def grown(self, at: int, number: int = 0) -> "RegisteredModel":
+        """Return the model with one more version, whose number is ``newest``: the next, or a higher one that is told.
+
+        Raises:
+            AlreadyExists: the number was given before, or a higher one was.
+        """
+        number = number or self.newest + 1
+        if number <= self.newest:
+            raise AlreadyExists(f"{self.name} v{number} cannot be made: the next version is v{self.newest + 1}")
+        return self.model_copy(update={"newest": number, "latest": {**self.latest, STAGES[0]: number}, "updated": at})
+
+    def holding(self, versions: Iterable["ModelVersion"], at: int) -> "RegisteredModel":
+        """Return the model with what is newest in each stage, told from all its versions."""
+        latest = {version.stage: version.version for version in sorted(versions, key=lambda v: v.version)}
+        return self.model_copy(update={"latest": latest, "updated": at})
 
     def pointing(self, alias: str, version: int | None, at: datetime) -> "RegisteredModel":
         """Return the model with an alias on a version, or (None) without it."""
@@ -177,6 +203,11 @@ class ModelVersion(Document):
     evaluation: Evaluation | None = None
     dataset_digest: str = ""
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether this is an entry of the prompt registry."""
+        return self.tags.get(PROMPT) == "true"
+
     def candidate(self, alias: str, model: RegisteredModel) -> Candidate:
         """Return what gates see; a client says figures, digest and evaluation by tags."""
         told = {k.removeprefix(METRIC_TAG): _number(k, v) for k, v in self.tags.items() if k.startswith(METRIC_TAG)}
@@ -229,13 +260,6 @@ class ModelVersion(Document):
             raise InvalidInput(
                 f"the tag {EVALUATION_TAG} of {self.model} v{self.version} is no evaluation: {error}"
             ) from error
-
-
-def latest_by_stage(versions: list[ModelVersion], stages: tuple[str, ...] = ()) -> list[ModelVersion]:
-    """Return the newest version of each stage (of those asked for)."""
-    wanted = tuple(checked_stage(stage) for stage in stages) or STAGES
-    newest = {v.stage: v for v in sorted(versions, key=lambda v: v.version)}
-    return [newest[stage] for stage in STAGES if stage in newest and stage in wanted]
 
 
 def existing(model: RegisteredModel | None, name: str) -> RegisteredModel:

@@ -83,9 +83,14 @@ class SetAlias(OfVersion, OfAlias):
 
 
 class CreateVersion(Named):
-    """``model-versions/create``."""
+    """``model-versions/create``.
+
+    Attributes:
+        number: the number that a copy keeps, above all before it; MLflow's clients say none and get the next one.
+    """
 
     source: str
+    number: int = Field(default=0, ge=0, lt=10**9)
     run_id: str = ""
     run_link: str = ""
     model_id: str = ""

@@ -3,17 +3,16 @@
 from typing import Any
 
 from modelwright.context import Call
-from modelwright.errors import AlreadyExists, Forbidden, NotFound
+from modelwright.errors import AlreadyExists, ConditionFailed, Forbidden, NotFound
 from modelwright.events import RegisteredModelChanged, RegisteredModelCreated
-from modelwright.filters import Clause, Searchable, matches, rank
 from modelwright.log import Log
-from modelwright.protocol import page
+from modelwright.once import Once
 from modelwright.registry.entities import (
-    PROMPT,
+    STAGES,
     RegisteredModel,
     checked_name,
+    checked_stage,
     checked_tag,
-    latest_by_stage,
 )
 from modelwright.registry.messages import (
     CreateModel,
@@ -21,16 +20,11 @@ from modelwright.registry.messages import (
     LatestVersions,
     Named,
     RenameModel,
-    Search,
     SetModelTag,
     UpdateModel,
 )
-from modelwright.registry.store import RegistryStore
+from modelwright.registry.store import TABLE, RegistryStore
 from modelwright.storage import Tables, Write
-
-_SEARCHABLE = Searchable(
-    "a registered model", ("name",), ("last_updated_timestamp",), synonyms={"timestamp": "last_updated_timestamp"}
-)
 
 
 def milliseconds(call: Call) -> int:
@@ -39,16 +33,22 @@ def milliseconds(call: Call) -> int:
 
 
 def create(call: Call, message: CreateModel, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Make a registered model; raises ``AlreadyExists``."""
+    """Make a registered model; the same request again makes no other one. Raises ``AlreadyExists``."""
     name = checked_name(message.name)
     call.authorise("models:write", f"model/{name}")
-    store = RegistryStore(tables, call)
-    if store.find(name) is not None:
+    store, once = RegistryStore(tables, call), Once.of(call, "registered-models/create", message, TABLE)
+    if (known := store.find(name)) is not None:
+        if once.made(tables) == known.model_id:
+            return {"registered_model": known.answer([])}
         raise AlreadyExists(f"Registered Model (name={name}) already exists.")
     tags = {k: v for tag in message.tags for k, v in checked_tag(tag.key, tag.value).items()}
     model = born(call, name, store).model_copy(update={"description": message.description, "tags": tags})
-    writes = [store.put_model(model), store.take_name(name, model.model_id)]
-    log.commit(call, [store.happened(model, RegisteredModelCreated(model=name))], writes)
+    writes = [store.put_model(model), store.take_name(name, model.model_id), *once.mark(model.model_id)]
+    try:
+        log.commit(call, [store.happened(model, RegisteredModelCreated(model=name))], writes)
+    except ConditionFailed:
+        once.made(tables)
+        raise
     return {"registered_model": model.answer([])}
 
 
@@ -63,14 +63,15 @@ def get(call: Call, message: Named, *, tables: Tables, log: Log) -> dict[str, An
     store = RegistryStore(tables, call)
     call.authorise("models:read", f"model/{message.name}")
     model = store.model(checked_name(message.name))
-    return {"registered_model": model.answer(latest_by_stage(store.versions(model)))}
+    return {"registered_model": model.answer(store.latest([model])[model.model_id])}
 
 
 def update(call: Call, message: UpdateModel, *, tables: Tables, log: Log) -> dict[str, Any]:
     """Change the description."""
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
-    return _save(call, model.model_copy(update={"description": message.description}), store, tables)
+    touched = _save(call, model.model_copy(update={"description": message.description}), store, tables)
+    return {"registered_model": touched.answer(store.latest([touched])[touched.model_id])}
 
 
 def rename(call: Call, message: RenameModel, *, tables: Tables, log: Log) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def rename(call: Call, message: RenameModel, *, tables: Tables, log: Log) -> dic
     event = RegisteredModelChanged(model=model.name, change="renamed", new_name=name)
     writes: list[Write] = [store.put_model(renamed), store.take_name(name, model.model_id), store.free_name(model.name)]
     log.commit(call, [store.happened(model, event)], writes)
-    return {"registered_model": renamed.answer(latest_by_stage(store.versions(renamed)))}
+    return {"registered_model": renamed.answer(store.latest([renamed])[renamed.model_id])}
 
 
 def delete(call: Call, message: Named, *, tables: Tables, log: Log) -> dict[str, Any]:
@@ -121,34 +122,8 @@ def latest_versions(call: Call, message: LatestVersions, *, tables: Tables, log:
     store = RegistryStore(tables, call)
     call.authorise("models:read", f"model/{message.name}")
     model = store.model(checked_name(message.name))
-    return {"model_versions": [v.answer(model) for v in latest_by_stage(store.versions(model), message.stages)]}
-
-
-def search(call: Call, message: Search, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Return the models that match and that the caller may read; prompts only when asked for."""
-    store = RegistryStore(tables, call)
-    clauses, hidden = without_prompts(_SEARCHABLE.parse(message.filter))
-    orders = _SEARCHABLE.orders(message.order_by)
-    found = [
-        model
-        for model in store.models()
-        if not (hidden and model.is_prompt) and matches(clauses, model.value) and readable(call, model)
-    ]
-    for order in reversed(orders):
-        found.sort(key=lambda model: rank(model.value(order.entity, order.key)[0], ascending=order.ascending))
-    chosen, token = page(found, message.limit(100, 1000), message.page_token)
-    said = [model.answer(latest_by_stage(store.versions(model))) for model in chosen]
-    return {"registered_models": said} | ({"next_page_token": token} if token else {})
-
-
-def without_prompts(clauses: tuple[Clause, ...]) -> tuple[tuple[Clause, ...], bool]:
-    """Return a filter's other clauses, and whether prompts are hidden: so they are unless it asks for them.
-
-    ``tags.`mlflow.prompt.is_prompt` != 'true'`` holds for what lacks the tag too, which is MLflow's one exception.
-    """
-    asked = [c for c in clauses if c.entity == "tags" and c.key == PROMPT]
-    hiding = [c for c in asked if (c.operator, c.value) == ("!=", "true")]
-    return tuple(c for c in clauses if c not in hiding), not asked or bool(hiding)
+    stages = tuple(checked_stage(stage) for stage in message.stages) or STAGES
+    return {"model_versions": [v.answer(model) for v in store.latest([model], stages)[model.model_id]]}
 
 
 def readable(call: Call, model: RegisteredModel) -> bool:
@@ -169,7 +144,7 @@ def writable(call: Call, name: str, store: RegistryStore) -> RegisteredModel:
     return model
 
 
-def _save(call: Call, model: RegisteredModel, store: RegistryStore, tables: Tables) -> dict[str, Any]:
+def _save(call: Call, model: RegisteredModel, store: RegistryStore, tables: Tables) -> RegisteredModel:
     touched = model.model_copy(update={"updated": milliseconds(call)})
     tables.write([store.put_model(touched)])
-    return {"registered_model": touched.answer(latest_by_stage(store.versions(touched)))}
+    return touched

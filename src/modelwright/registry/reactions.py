@@ -49,13 +49,13 @@ def register(call: Call, delivery: Delivery, *, tables: Tables, log: Log, gates:
     )
     alias = CHALLENGER if CHAMPION in model.aliases else CHAMPION
     results = judge(version, alias, model, policy_of(call, model.name, tables), gates)
-    grown = model.model_copy(update={"newest": version.version, "updated": milliseconds(call)})
+    grown = model.grown(milliseconds(call))
     decision = decide(call, grown, version, alias, results, reason=f"training {event.training_id} ({event.trigger})")
     born_now: tuple[Event, ...] = () if known else (RegisteredModelCreated(model=model.name),)
     happened = [store.happened(model, e) for e in (*born_now, created, *decision.events)]
     writes: list[Write] = [
         store.put_model(decision.model),
-        store.put_version(model, version),
+        *store.add_version(model, version),
         store.mark_training(model, event.training_id, version.version),
     ]
     if known is None:

@@ -6,27 +6,31 @@ entity            pk                             sk                    access pa
 name              ``WS#<ws>#MODELS``             ``<name>``            model by name; list by name
 registered model  ``WS#<ws>#MODEL#<model id>``   ``META``              get
 version           ``WS#<ws>#MODEL#<model id>``   ``VERSION#<n:09>``    get; list
+version of a run  ``WS#<ws>#RUN#<run id>``       ``<model>#<n:09>``    versions by run
 training's mark   ``WS#<ws>#MODEL#<model id>``   ``TRAINING#<id>``     one version per training
 logged model      ``WS#<ws>#LOGGED_MODEL#<id>``  ``LINEAGE``           its run; a projection of events
 ================  =============================  ====================  ===================================
 
+A version of a run is only a pointer, as the versions of a run are asked for on each run's page.
 A rename touches the name's item alone; ids are the name at birth (with a suffix when that was used
 before), so that streams of the log read well. Documents (``doc``) are JSON under an optimistic version (``v``).
 No index is used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, TypeVar
 
 from modelwright.context import Call
 from modelwright.errors import NotFound
 from modelwright.events import Event
 from modelwright.log import Happened, new_id, stream_of
-from modelwright.registry.entities import Document, ModelVersion, RegisteredModel, existing
+from modelwright.registry.entities import STAGES, Document, ModelVersion, RegisteredModel, existing
 from modelwright.storage import Absent, Anything, Delete, Is, Item, Key, Put, Tables, every
 
 TABLE: Final = "registry"
 _META, _LINEAGE = "META", "LINEAGE"
+_AT_ONCE = 100
 
 D = TypeVar("D", bound=Document)
 
@@ -48,11 +52,12 @@ class RegistryStore:
         """Return the model of this name; raises ``NotFound``."""
         return existing(self.find(name), name)
 
-    def models(self) -> Iterator[RegisteredModel]:
-        """Yield all models by name."""
-        keys = [self._meta_key(str(i["model_id"])) for i in every(self._tables, TABLE, self._pk("MODELS"))]
-        found = self._tables.batch_get(TABLE, keys) if keys else {}
-        yield from (_load(RegisteredModel, found[key]) for key in keys if key in found)
+    def models(self, prefix: str = "") -> Iterator[RegisteredModel]:
+        """Yield the models whose names begin so, by name; who stops early reads no more than a hundred too many."""
+        names = every(self._tables, TABLE, self._pk("MODELS"), prefix=prefix)
+        while keys := [self._meta_key(str(item["model_id"])) for item in islice(names, _AT_ONCE)]:
+            found = self._tables.batch_get(TABLE, keys)
+            yield from (_load(RegisteredModel, found[key]) for key in keys if key in found)
 
     def fresh_id(self, name: str) -> str:
         """Return an id for a new model: its name, unless a model was born with that before."""
@@ -70,6 +75,35 @@ class RegistryStore:
         """Return a model's versions in order."""
         items = every(self._tables, TABLE, self._pk("MODEL", model.model_id), prefix="VERSION#")
         return [_load(ModelVersion, item) for item in items]
+
+    def latest(
+        self, models: Sequence[RegisteredModel], stages: Sequence[str] = STAGES
+    ) -> dict[str, list[ModelVersion]]:
+        """Return the newest version of each stage (of those asked for) by the id of the model, for all in one read."""
+        keys = {
+            (model.model_id, stage): self._version_key(model, model.latest[stage])
+            for model in models
+            for stage in STAGES
+            if stage in stages and stage in model.latest
+        }
+        items = self._tables.batch_get(TABLE, list(keys.values())) if keys else {}
+        found: dict[str, list[ModelVersion]] = {model.model_id: [] for model in models}
+        for (model_id, _), key in keys.items():
+            found[model_id] += [_load(ModelVersion, items[key])] if key in items else []
+        return found
+
+    def versions_of_runs(self, run_ids: Sequence[str]) -> list[tuple[RegisteredModel, ModelVersion]]:
+        """Return the versions of runs, with their models."""
+        items = [item for run_id in dict.fromkeys(run_ids) for item in self._pointers(run_id)]
+        metas = {str(item["model_id"]): self._meta_key(str(item["model_id"])) for item in items}
+        keys = [self._numbered_key(str(item["model_id"]), int(item["version"])) for item in items]
+        found = self._tables.batch_get(TABLE, [*metas.values(), *keys]) if items else {}
+        models = {model_id: _load(RegisteredModel, found[key]) for model_id, key in metas.items() if key in found}
+        return [
+            (models[model_id], _load(ModelVersion, found[key]))
+            for item, key in zip(items, keys, strict=True)
+            if key in found and (model_id := str(item["model_id"])) in models and not models[model_id].deleted
+        ]
 
     def trained(self, model: RegisteredModel, training_id: str) -> bool:
         """Say whether a version of this training exists, or did."""
@@ -89,13 +123,21 @@ class RegistryStore:
         """Return the write of a model that is new or changed."""
         return _put(self._meta_key(model.model_id), model)
 
+    def add_version(self, model: RegisteredModel, version: ModelVersion) -> list[Put]:
+        """Return the writes of a new version."""
+        key = self._pointer_key(model, version)
+        pointer = {**key._asdict(), "model_id": model.model_id, "version": version.version} if key else {}
+        return [self.put_version(model, version), *([Put(TABLE, pointer, Anything())] if pointer else [])]
+
     def put_version(self, model: RegisteredModel, version: ModelVersion) -> Put:
-        """Return the write of a version that is new or changed."""
+        """Return the write of a version that changed."""
         return _put(self._version_key(model, version.version), version)
 
-    def delete_version(self, model: RegisteredModel, version: ModelVersion) -> Delete:
-        """Return the write that removes a version."""
-        return Delete(TABLE, self._version_key(model, version.version), Is("v", version.v))
+    def delete_version(self, model: RegisteredModel, version: ModelVersion) -> list[Delete]:
+        """Return the writes that remove a version."""
+        key = self._pointer_key(model, version)
+        removed = Delete(TABLE, self._version_key(model, version.version), Is("v", version.v))
+        return [removed, *([Delete(TABLE, key, Anything())] if key else [])]
 
     def take_name(self, name: str, model_id: str) -> Put:
         """Return the write that gives a model its name; fails when it is taken."""
@@ -124,7 +166,18 @@ class RegistryStore:
         return Key(self._pk("MODEL", model_id), _META)
 
     def _version_key(self, model: RegisteredModel, number: int) -> Key:
-        return Key(self._pk("MODEL", model.model_id), f"VERSION#{number:09d}")
+        return self._numbered_key(model.model_id, number)
+
+    def _numbered_key(self, model_id: str, number: int) -> Key:
+        return Key(self._pk("MODEL", model_id), f"VERSION#{number:09d}")
+
+    def _pointer_key(self, model: RegisteredModel, version: ModelVersion) -> Key | None:
+        if not version.run_id:
+            return None
+        return Key(self._pk("RUN", version.run_id), f"{model.model_id}#{version.version:09d}")
+
+    def _pointers(self, run_id: str) -> Iterator[Item]:
+        return every(self._tables, TABLE, self._pk("RUN", run_id))
 
 
 def _load(kind: type[D], item: Item) -> D:

@@ -6,13 +6,11 @@ from urllib.parse import urlsplit
 
 from modelwright.artifacts import SCHEME, key_of_path, path_of, resource_of_path
 from modelwright.context import Call
-from modelwright.errors import InvalidInput, NotFound
+from modelwright.errors import ConditionFailed, InvalidInput, NotFound
 from modelwright.events import AliasChanged, ModelVersionCreated, ModelVersionDeleted
-from modelwright.filters import Searchable, matches, rank
 from modelwright.log import Log
-from modelwright.protocol import page
+from modelwright.once import Once
 from modelwright.registry.entities import (
-    PROMPT,
     UNPINNED_TAG,
     ModelVersion,
     RegisteredModel,
@@ -24,25 +22,17 @@ from modelwright.registry.messages import (
     CreateVersion,
     DeleteVersionTag,
     OfVersion,
-    Search,
     SetVersionTag,
     TransitionStage,
     UpdateVersion,
 )
-from modelwright.registry.models import milliseconds, readable, without_prompts, writable
-from modelwright.registry.store import RegistryStore
+from modelwright.registry.models import milliseconds, writable
+from modelwright.registry.store import TABLE, RegistryStore
 from modelwright.storage import Blobs, Tables, Write
 
 MODEL_FILE = "model.pkl"
 PINNED_BYTES = 200_000_000
 """A larger file is not read, and so not known."""
-
-_SEARCHABLE = Searchable(
-    "a model version",
-    ("name", "run_id", "source_path"),
-    ("version_number", "creation_timestamp", "last_updated_timestamp"),
-    synonyms={"source": "source_path", "version": "version_number"},
-)
 
 
 class Files(NamedTuple):
@@ -60,15 +50,20 @@ class Files(NamedTuple):
 
 
 def create(call: Call, message: CreateVersion, *, tables: Tables, log: Log, blobs: Blobs) -> dict[str, Any]:
-    """Make the next version: its number is the highest ever given plus one, and its file is what lies there now."""
-    store = RegistryStore(tables, call)
+    """Make the next version: its number is the highest ever given plus one, and its file is what lies there now.
+
+    The same request again makes no other one.
+    """
+    store, once = RegistryStore(tables, call), Once.of(call, "model-versions/create", message, TABLE)
     model = writable(call, message.name, store)
+    if message.number and (made := once.made(tables)) is not None:
+        return {"model_version": store.version(model, int(made)).answer(model)}
     now, model_id = milliseconds(call), message.model_id or _model_id(message.source)
-    files = files_of(call, message.source, store, blobs)
+    files, grown = files_of(call, message.source, store, blobs), model.grown(now, message.number)
     tags = {k: v for tag in message.tags for k, v in checked_tag(tag.key, tag.value).items()}
     version = ModelVersion(
         model=model.name,
-        version=model.newest + 1,
+        version=grown.newest,
         created=now,
         updated=now,
         source=message.source,
@@ -89,9 +84,14 @@ def create(call: Call, message: CreateVersion, *, tables: Tables, log: Log, blob
         run_id=version.run_id,
         artifact_digest=version.artifact_digest,
     )
-    grown = model.model_copy(update={"newest": version.version, "updated": now})
-    writes = [store.put_model(grown), store.put_version(grown, version)]
-    log.commit(call, [store.happened(model, event)], writes)
+    writes: list[Write] = [store.put_model(grown), *store.add_version(grown, version)]
+    writes += once.mark(str(version.version))
+    try:
+        log.commit(call, [store.happened(model, event)], writes)
+    except ConditionFailed:
+        if (made := once.made(tables)) is None:
+            raise
+        version = store.version(model, int(made))
     return {"model_version": version.answer(grown)}
 
 
@@ -108,7 +108,10 @@ def files_of(call: Call, source: str, store: RegistryStore, blobs: Blobs) -> Fil
     path = path_of(source)
     if path:
         call.authorise("artifacts:read", resource_of_path(path))
-        return _pinned(key_of_path(call.workspace, path) + "/", blobs)
+        key = key_of_path(call.workspace, path) + "/"
+        if _model_id(source) and next(blobs.level("artifacts", key), None) is None:
+            return Files()  # its experiment keeps files elsewhere: clients find them by the logged model
+        return _pinned(key, blobs)
     parts = urlsplit(source)
     if path == "" or (parts.scheme == SCHEME):
         raise InvalidInput(f"Invalid model version source: '{source}' names no folder")
@@ -143,6 +146,9 @@ def delete(call: Call, message: OfVersion, *, tables: Tables, log: Log) -> dict[
     model, version = _writable(call, message, store)
     lost = [alias for alias, number in sorted(model.aliases.items()) if number == version.version]
     without = model.model_copy(update={"updated": milliseconds(call)})
+    if model.latest.get(version.stage) == version.version:
+        others = (other for other in store.versions(model) if other.version != version.version)
+        without = model.holding(others, milliseconds(call))
     for alias in lost:
         without = without.pointing(alias, None, call.now)
     events = [
@@ -152,7 +158,7 @@ def delete(call: Call, message: OfVersion, *, tables: Tables, log: Log) -> dict[
     happened = [
         store.happened(model, e) for e in (*events, ModelVersionDeleted(model=model.name, version=version.version))
     ]
-    log.commit(call, happened, [store.put_model(without), store.delete_version(model, version)])
+    log.commit(call, happened, [store.put_model(without), *store.delete_version(model, version)])
     return {}
 
 
@@ -186,38 +192,14 @@ def transition_stage(call: Call, message: TransitionStage, *, tables: Tables, lo
     stage, now = checked_stage(message.stage), milliseconds(call)
     if message.archive_existing_versions and stage not in ("Staging", "Production"):
         raise InvalidInput(f"existing versions are archived by a move to Staging or Production, not to {stage}")
-    moved = version.model_copy(update={"stage": stage, "updated": now})
-    others = store.versions(model) if message.archive_existing_versions else []
-    archived = {"stage": "Archived", "updated": now}
-    writes: list[Write] = [store.put_version(model, moved)]
-    writes += [
-        store.put_version(model, other.model_copy(update=archived))
-        for other in others
-        if other.stage == stage and other.version != version.version
-    ]
-    tables.write(writes)
-    return {"model_version": moved.answer(model)}
-
-
-def search(call: Call, message: Search, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Return the versions that match and that the caller may read, newest first unless ordered otherwise."""
-    store = RegistryStore(tables, call)
-    clauses, hidden = without_prompts(_SEARCHABLE.parse(message.filter))
-    orders = _SEARCHABLE.orders(message.order_by)
-    named = [str(c.value) for c in clauses if (c.key, c.operator) == ("name", "=")]
-    models = [m for name in named if (m := store.find(name))] if named else list(store.models())
-    found = [
-        (version, model)
-        for model in models
-        if readable(call, model)
-        for version in (v.model_copy(update={"model": model.name}) for v in store.versions(model))
-        if not (hidden and version.tags.get(PROMPT) == "true") and matches(clauses, version.value)
-    ]
-    found.sort(key=lambda pair: (-pair[0].updated, pair[1].name, -pair[0].version))
-    for order in reversed(orders):
-        found.sort(key=lambda pair: rank(pair[0].value(order.entity, order.key)[0], ascending=order.ascending))
-    chosen, token = page(found, message.limit(10_000, 200_000), message.page_token)
-    return {"model_versions": [v.answer(m) for v, m in chosen]} | ({"next_page_token": token} if token else {})
+    known = store.versions(model)
+    changed = {version.version: version.model_copy(update={"stage": stage, "updated": now})}
+    if message.archive_existing_versions:
+        rest = [other for other in known if other.stage == stage and other.version != version.version]
+        changed |= {o.version: o.model_copy(update={"stage": "Archived", "updated": now}) for o in rest}
+    holding = model.holding((changed.get(each.version, each) for each in known), now)
+    tables.write([store.put_model(holding), *(store.put_version(model, each) for each in changed.values())])
+    return {"model_version": changed[version.version].answer(model)}
 
 
 def load(call: Call, message: OfVersion, store: RegistryStore) -> tuple[RegisteredModel, ModelVersion]:

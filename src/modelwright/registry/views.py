@@ -15,7 +15,7 @@ def show(call: Call, message: Named, *, tables: Tables, log: Log) -> dict[str, A
     store = RegistryStore(tables, call)
     call.authorise("models:read", f"model/{message.name}")
     model = store.model(checked_name(message.name))
-    said = model.model_dump(mode="json", exclude={"recent", "alias_at", "deleted"})
+    said = model.model_dump(mode="json", exclude={"recent", "alias_at", "deleted", "latest"})
     versions = [v.model_dump(mode="json", exclude={"model"}) for v in store.versions(model)]
     return {**said, "versions": versions, "transitions": [t.model_dump(mode="json") for t in model.recent]}
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,8 +57,26 @@ class Document(BaseModel):
     v: int = Field(default=0, exclude=True)
 
 
+class Staged(Protocol):
+    """A run's own stage, and its experiment's epoch when it got there."""
+
+    @property
+    def lifecycle_stage(self) -> str:
+        """The stage."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The epoch."""
+        ...
+
+
 class Experiment(Document):
-    """A named group of runs."""
+    """A named group of runs.
+
+    Attributes:
+        epoch: how often it was restored; that brings back all runs that were deleted before.
+    """
 
     experiment_id: str
     name: str
@@ -67,6 +85,20 @@ class Experiment(Document):
     creation_time: int
     last_update_time: int
     tags: dict[str, str] = Field(default_factory=dict)
+    epoch: int = 0
+
+    def stage_of(self, run: "Staged") -> str:
+        """Return the stage in which callers see a run: its experiment's, or its own if that is newer."""
+        return self.own_stage_of(run) if self.lifecycle_stage == ACTIVE else self.lifecycle_stage
+
+    def own_stage_of(self, run: "Staged") -> str:
+        """Return the stage in which a run is, wherever its experiment may be."""
+        return run.lifecycle_stage if run.epoch == self.epoch else ACTIVE
+
+    def seen(self, run: "Run") -> "Run":
+        """Return a run as callers see it."""
+        stage = self.stage_of(run)
+        return run if stage == run.lifecycle_stage else run.model_copy(update={"lifecycle_stage": stage})
 
     def in_stage(self, stage: str) -> "Experiment":
         """Return the experiment if it is in a stage; raises ``NotFound``."""
@@ -86,7 +118,11 @@ class Experiment(Document):
 
     def answer(self) -> dict[str, Any]:
         """Return the protocol's form."""
-        return {**self.model_dump(exclude={"tags"}), "tags": pairs(self.tags), "workspace": "default"}
+        return {
+            **self.model_dump(exclude={"tags", "epoch"}),
+            "tags": pairs(self.tags),
+            "workspace": "default",
+        }
 
 
 class Input(Document):
@@ -98,7 +134,13 @@ class Input(Document):
 
 
 class Run(Document):
-    """One execution: params, the latest metrics, tags, and what it read and made."""
+    """One execution: params, the latest metrics, tags, and what it read and made.
+
+    Attributes:
+        lifecycle_stage: the run's own, unless ``Experiment.seen`` made it the one that callers see.
+        epoch: its experiment's, when the run was deleted.
+        settled: whether it is told by a part of its experiment's snapshot.
+    """
 
     run_id: str
     experiment_id: str
@@ -108,10 +150,12 @@ class Run(Document):
     start_time: int
     end_time: int | None = None
     lifecycle_stage: str = ACTIVE
+    epoch: int = 0
+    settled: bool = Field(default=False, exclude=True)
     artifact_uri: str
     params: dict[str, str] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
-    metrics: dict[str, Latest] = Field(default_factory=dict)
+    metrics: dict[str, Latest] = Field(default_factory=dict, exclude=True)
     datasets: tuple[Input, ...] = ()
     model_inputs: tuple[ModelInput, ...] = ()
     model_outputs: tuple[ModelOutput, ...] = ()
@@ -136,9 +180,10 @@ class Run(Document):
         return self.model_copy(update={"params": {**self.params, **params}})
 
     def with_tags(self, tags: dict[str, str]) -> "Run":
-        """Return the run with tags set; the tag of its name renames it."""
-        name = tags.get(RUN_NAME, self.run_name)
-        return self.model_copy(update={"tags": {**self.tags, **tags}, "run_name": name})
+        """Return the run with tags set; the tag of its name renames it, if it says a name."""
+        told = {key: value for key, value in tags.items() if value or key != RUN_NAME}
+        name = told.get(RUN_NAME, self.run_name)
+        return self.model_copy(update={"tags": {**self.tags, **told}, "run_name": name})
 
     def with_inputs(self, datasets: Sequence[DatasetInput], models: Sequence[ModelInput]) -> "Run":
         """Return the run with more inputs; one it had already stays as it was."""
@@ -245,7 +290,8 @@ class LoggedModel(Document):
 
     def answer(self) -> dict[str, Any]:
         """Return the protocol's form."""
-        info = self.model_dump(exclude={"params", "tags", "metrics", "lifecycle_stage"}) | {"tags": pairs(self.tags)}
+        hidden = {"params", "tags", "metrics", "lifecycle_stage"}
+        info = self.model_dump(exclude=hidden) | {"tags": pairs(self.tags)}
         metrics = [
             {**{k: v for k, v in m._asdict().items() if v != ""}, "value": said(m.value), "model_id": self.model_id}
             for m in self.metrics

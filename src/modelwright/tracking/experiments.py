@@ -5,33 +5,30 @@ from typing import Any
 
 from modelwright.artifacts import SCHEME
 from modelwright.context import Call
-from modelwright.errors import AlreadyExists, ConditionFailed, Conflict, Forbidden, NotFound
+from modelwright.errors import AlreadyExists, ConditionFailed, Conflict, InvalidInput, NotFound
 from modelwright.events import ExperimentChanged, ExperimentCreated
-from modelwright.filters import Searchable, matches, rank
 from modelwright.log import Happened, Log, stream_of
-from modelwright.protocol import page
-from modelwright.storage import Delete, Tables, Write
-from modelwright.tracking.entities import ACTIVE, DELETED, Experiment, stages
+from modelwright.once import Once
+from modelwright.storage import Blobs, Delete, Tables, Write
+from modelwright.tracking.entities import ACTIVE, DELETED, Experiment
 from modelwright.tracking.messages import (
     CreateExperiment,
     DeleteExperimentTag,
     ExperimentByName,
     OfExperiment,
-    SearchExperiments,
+    Pair,
     SetExperimentTag,
     UpdateExperiment,
 )
-from modelwright.tracking.store import TrackingStore
+from modelwright.tracking.store import TABLE, TrackingStore
 from modelwright.tracking.validation import (
-    EXPERIMENT_TAG_LENGTH,
     checked_experiment_id,
     checked_experiment_name,
-    checked_key,
-    tags,
+    checked_location,
+    experiment_tags,
 )
 
 DEFAULT_ID, DEFAULT_NAME = "0", "Default"
-_SEARCHABLE = Searchable("an experiment", ("name",), ("creation_time", "last_update_time", "experiment_id"))
 
 
 def milliseconds(call: Call) -> int:
@@ -39,65 +36,57 @@ def milliseconds(call: Call) -> int:
     return int(call.now.timestamp() * 1000)
 
 
-def create(call: Call, message: CreateExperiment, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Make an experiment; its name stays taken even while it is deleted. Raises ``AlreadyExists``."""
+def create(call: Call, message: CreateExperiment, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
+    """Make an experiment; its name stays taken even while it is deleted. Raises ``AlreadyExists``.
+
+    The same request again makes no other one.
+    """
     call.authorise("experiments:write", f"experiment/{message.name}")
-    store = TrackingStore(tables, call)
+    store, once = TrackingStore(tables, call, blobs), Once.of(call, "experiments/create", message, TABLE)
     name = checked_experiment_name(message.name)
     if name == DEFAULT_NAME:
-        load(call, DEFAULT_ID, tables=tables, log=log)
+        load(call, DEFAULT_ID, tables=tables, blobs=blobs, log=log)
     if (holder := store.experiment_id_of(name)) is not None:
+        if once.made(tables) == holder:
+            return {"experiment_id": holder}
         raise AlreadyExists(
             f"Experiment '{name}' already exists: it has the id {holder} (a deleted one keeps its name)"
         )
     number = store.last_experiment_id() + 1
-    location = message.artifact_location or f"{SCHEME}:/{number}"
-    experiment = _made(call, str(number), name, location, tags(message.tags, EXPERIMENT_TAG_LENGTH))
-    _create(call, experiment, store, log, [store.count_to(number)])
+    location = checked_location(message.artifact_location or f"{SCHEME}:/{number}")
+    experiment = _made(call, str(number), name, location, experiment_tags(message.tags))
+    try:
+        _create(call, experiment, store, log, [store.count_to(number), *once.mark(experiment.experiment_id)])
+    except ConditionFailed:
+        once.made(tables)
+        raise
     return {"experiment_id": experiment.experiment_id}
 
 
-def get(call: Call, message: OfExperiment, *, tables: Tables, log: Log) -> dict[str, Any]:
+def get(call: Call, message: OfExperiment, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
     """Return an experiment in any stage; raises ``NotFound``."""
-    experiment = load(call, message.experiment_id, tables=tables, log=log)
+    experiment = load(call, message.experiment_id, tables=tables, blobs=blobs, log=log)
     call.authorise("experiments:read", resource(experiment))
     return {"experiment": experiment.answer()}
 
 
-def get_by_name(call: Call, message: ExperimentByName, *, tables: Tables, log: Log) -> dict[str, Any]:
+def get_by_name(call: Call, message: ExperimentByName, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
     """Return an experiment by its name, a deleted one too; raises ``NotFound``."""
-    identity = TrackingStore(tables, call).experiment_id_of(message.experiment_name)
+    identity = TrackingStore(tables, call, blobs).experiment_id_of(message.experiment_name)
     if identity is None and message.experiment_name == DEFAULT_NAME:
         identity = DEFAULT_ID
     if identity is None:
         raise NotFound(f"Could not find experiment with name '{message.experiment_name}'")
-    return get(call, OfExperiment(experiment_id=identity), tables=tables, log=log)
+    return get(call, OfExperiment(experiment_id=identity), tables=tables, blobs=blobs, log=log)
 
 
-def search(call: Call, message: SearchExperiments, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Return the experiments that match and that the caller may read, newest first unless ordered."""
-    load(call, DEFAULT_ID, tables=tables, log=log)
-    clauses, orders = _SEARCHABLE.parse(message.filter), _SEARCHABLE.orders(message.order_by)
-    wanted = stages(message.view_type)
-    found = [
-        experiment
-        for experiment in TrackingStore(tables, call).experiments()
-        if experiment.lifecycle_stage in wanted
-        and matches(clauses, _filterable(experiment))
-        and _readable(call, experiment)
-    ]
-    found.sort(key=lambda e: (-e.creation_time, -int(e.experiment_id)))
-    for order in reversed(orders):
-        found.sort(key=lambda e: rank(_filterable(e)(order.entity, order.key)[0], ascending=order.ascending))
-    chosen, token = page(found, message.limit(1000, 50_000), message.page_token)
-    return {"experiments": [e.answer() for e in chosen]} | ({"next_page_token": token} if token else {})
-
-
-def update(call: Call, message: UpdateExperiment, *, tables: Tables, log: Log) -> dict[str, Any]:
+def update(call: Call, message: UpdateExperiment, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
     """Rename an experiment; raises ``AlreadyExists``, or ``Conflict`` when it is deleted."""
-    store = TrackingStore(tables, call)
-    experiment = _writable(call, message.experiment_id, tables, log)
-    if not message.new_name or message.new_name == experiment.name:
+    store = TrackingStore(tables, call, blobs)
+    experiment = _writable(call, message.experiment_id, tables, blobs, log)
+    if not message.new_name:
+        raise InvalidInput("Missing value for required parameter 'new_name'.")
+    if message.new_name == experiment.name:
         return {}
     if experiment.lifecycle_stage != ACTIVE:
         raise Conflict(f"Cannot rename the experiment {experiment.experiment_id}: it is deleted")
@@ -113,37 +102,49 @@ def update(call: Call, message: UpdateExperiment, *, tables: Tables, log: Log) -
     return {}
 
 
-def delete(call: Call, message: OfExperiment, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Move an experiment and its runs to the deleted stage; raises ``NotFound`` if it is not active."""
-    return _move(call, message.experiment_id, ACTIVE, DELETED, tables, log)
+def delete(call: Call, message: OfExperiment, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
+    """Move an experiment, and so its runs, to the deleted stage; raises ``NotFound`` if it is not active.
 
-
-def restore(call: Call, message: OfExperiment, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Bring an experiment and all its runs back; raises ``NotFound`` if it is not deleted."""
-    return _move(call, message.experiment_id, DELETED, ACTIVE, tables, log)
-
-
-def set_tag(call: Call, message: SetExperimentTag, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Set a tag."""
-    experiment = _writable(call, message.experiment_id, tables, log).writable()
-    more = {checked_key(message.key, "key"): message.value[:EXPERIMENT_TAG_LENGTH]}
-    _save(experiment.model_copy(update={"tags": {**experiment.tags, **more}}), call, tables)
+    Its open runs are closed afterwards, in that case too: a deletion that was cut short is then simply done again.
+    """
+    store = TrackingStore(tables, call, blobs)
+    experiment = _writable(call, message.experiment_id, tables, blobs, log)
+    try:
+        _move(call, experiment.in_stage(ACTIVE), DELETED, store, log)
+    finally:
+        store.close_runs(experiment.experiment_id)
     return {}
 
 
-def delete_tag(call: Call, message: DeleteExperimentTag, *, tables: Tables, log: Log) -> dict[str, Any]:
+def restore(call: Call, message: OfExperiment, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
+    """Bring an experiment and all its runs back; raises ``NotFound`` if it is not deleted."""
+    experiment = _writable(call, message.experiment_id, tables, blobs, log).in_stage(DELETED)
+    back = experiment.model_copy(update={"epoch": experiment.epoch + 1})
+    _move(call, back, ACTIVE, TrackingStore(tables, call, blobs), log)
+    return {}
+
+
+def set_tag(call: Call, message: SetExperimentTag, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
+    """Set a tag."""
+    experiment = _writable(call, message.experiment_id, tables, blobs, log).writable()
+    more = experiment_tags([Pair(key=message.key, value=message.value)])
+    _save(experiment.model_copy(update={"tags": {**experiment.tags, **more}}), call, tables, blobs)
+    return {}
+
+
+def delete_tag(call: Call, message: DeleteExperimentTag, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
     """Remove a tag; raises ``NotFound``."""
-    experiment = _writable(call, message.experiment_id, tables, log).writable()
+    experiment = _writable(call, message.experiment_id, tables, blobs, log).writable()
     if message.key not in experiment.tags:
         raise NotFound(f"No tag with name: {message.key} in experiment {experiment.experiment_id}")
     rest = {k: v for k, v in experiment.tags.items() if k != message.key}
-    _save(experiment.model_copy(update={"tags": rest}), call, tables)
+    _save(experiment.model_copy(update={"tags": rest}), call, tables, blobs)
     return {}
 
 
-def load(call: Call, identity: str, *, tables: Tables, log: Log) -> Experiment:
+def load(call: Call, identity: str, *, tables: Tables, blobs: Blobs, log: Log) -> Experiment:
     """Return an experiment in any stage, making ``Default`` if need be; raises ``NotFound``."""
-    store = TrackingStore(tables, call)
+    store = TrackingStore(tables, call, blobs)
     experiment = store.experiment(checked_experiment_id(identity))
     if experiment is None and identity == DEFAULT_ID:
         experiment = _made(call, DEFAULT_ID, DEFAULT_NAME, f"{SCHEME}:/{DEFAULT_ID}", {})
@@ -155,14 +156,14 @@ def load(call: Call, identity: str, *, tables: Tables, log: Log) -> Experiment:
     return experiment
 
 
-def ensure(call: Call, name: str, *, tables: Tables, log: Log) -> Experiment:
+def ensure(call: Call, name: str, *, tables: Tables, blobs: Blobs, log: Log) -> Experiment:
     """Return the experiment of this name, made if there is none, for the platform's own runs."""
-    store = TrackingStore(tables, call)
+    store = TrackingStore(tables, call, blobs)
     identity = store.experiment_id_of(name)
     if identity is None:
-        create(call, CreateExperiment(name=name), tables=tables, log=log)
+        create(call, CreateExperiment(name=name), tables=tables, blobs=blobs, log=log)
         identity = store.experiment_id_of(name)
-    return load(call, str(identity), tables=tables, log=log)
+    return load(call, str(identity), tables=tables, blobs=blobs, log=log)
 
 
 def resource(experiment: Experiment) -> str:
@@ -189,27 +190,20 @@ def _create(call: Call, experiment: Experiment, store: TrackingStore, log: Log, 
     log.commit(call, [Happened(stream_of(call.workspace, "EXPERIMENT", identity), event)], [*own, *writes])
 
 
-def _writable(call: Call, identity: str, tables: Tables, log: Log) -> Experiment:
-    experiment = load(call, identity, tables=tables, log=log)
+def _writable(call: Call, identity: str, tables: Tables, blobs: Blobs, log: Log) -> Experiment:
+    experiment = load(call, identity, tables=tables, blobs=blobs, log=log)
     call.authorise("experiments:write", resource(experiment))
     return experiment
 
 
-def _save(experiment: Experiment, call: Call, tables: Tables) -> None:
+def _save(experiment: Experiment, call: Call, tables: Tables, blobs: Blobs) -> None:
     touched = experiment.model_copy(update={"last_update_time": milliseconds(call)})
-    tables.write([TrackingStore(tables, call).put_experiment(touched)])
+    tables.write([TrackingStore(tables, call, blobs).put_experiment(touched)])
 
 
-def _move(call: Call, identity: str, now_in: str, to: str, tables: Tables, log: Log) -> dict[str, Any]:
-    """Move the runs first: a move that was cut short is then simply done again."""
-    store = TrackingStore(tables, call)
-    experiment = _writable(call, identity, tables, log).in_stage(now_in)
-    for run in store.runs(identity):
-        if run.lifecycle_stage != to:
-            tables.write([store.put_run(run.model_copy(update={"lifecycle_stage": to}))])
+def _move(call: Call, experiment: Experiment, to: str, store: TrackingStore, log: Log) -> None:
     moved = experiment.model_copy(update={"lifecycle_stage": to, "last_update_time": milliseconds(call)})
     _change(call, moved, "deleted" if to == DELETED else "restored", store, log, [])
-    return {}
 
 
 def _change(
@@ -218,20 +212,3 @@ def _change(
     event = ExperimentChanged.model_validate({"experiment_id": experiment.experiment_id, "change": change})
     stream = stream_of(call.workspace, "EXPERIMENT", experiment.experiment_id)
     log.commit(call, [Happened(stream, event)], [store.put_experiment(experiment), *writes])
-
-
-def _readable(call: Call, experiment: Experiment) -> bool:
-    try:
-        call.authorise("experiments:read", resource(experiment))
-    except Forbidden:
-        return False
-    return True
-
-
-def _filterable(experiment: Experiment) -> Any:
-    def value(entity: str, key: str) -> tuple[Any]:
-        if (entity, key) == ("attributes", "experiment_id"):
-            return (float(experiment.experiment_id),)
-        return experiment.value(entity, key)
-
-    return value

@@ -1,94 +1,107 @@
-"""What is logged to runs: metrics, params and tags. No request costs more than a read and a write, bar races.
+"""What is logged to runs: metrics, params and tags.
 
-A batch is one transaction: its packed points (a resend is the same item), the run's summary, and
-the logged models that the metrics are of. Writers of one run that meet try again on what the
-other wrote; the latest values do not depend on who came first.
+A few metrics are two calls: the latest values are raised, which finds out by itself whether the run takes any, and the
+points are put. Many are three: the latest values are read and merged first. Nothing of that depends on who came
+first or how often a request comes. Params and tags are in the run's head and cost a read and a write of it.
+
+The effects of a batch come in this order: params and tags (a param that would change refuses it all), the latest
+values, the points, and the logged models that the metrics are of. A request that broke off is made whole by sending
+it again.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from modelwright.context import Call
-from modelwright.errors import ConditionFailed, InvalidInput
+from modelwright.errors import ConditionFailed
 from modelwright.log import Log
-from modelwright.protocol import page
-from modelwright.storage import Tables, Write
-from modelwright.tracking.entities import ModelMetric, Point, Run, newest, said
-from modelwright.tracking.messages import GetHistory, LogBatch, LogMetric, LogParameter, Measured, Pair
-from modelwright.tracking.points import distinct
+from modelwright.storage import Blobs, Tables
+from modelwright.tracking.entities import LoggedModel, ModelMetric, Point
+from modelwright.tracking.latest import FEW, FULL, OPEN, entries_of
+from modelwright.tracking.messages import LogBatch, LogMetric, LogParameter, Measured, Pair
 from modelwright.tracking.runs import writable
-from modelwright.tracking.store import TrackingStore
+from modelwright.tracking.store import TrackingStore, experiment_of_run
 from modelwright.tracking.validation import check_batch, checked_key, params, tags
 
-_HISTORY_LIMIT = 25_000
-_ATTEMPTS = 8
+_ATTEMPTS = 4
 
 
-def log_metric(call: Call, message: LogMetric, *, tables: Tables, log: Log) -> dict[str, Any]:
+def log_metric(call: Call, message: LogMetric, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
     """Log one point."""
-    batch = LogBatch(run_id=message.run, metrics=(Measured.model_validate(message.model_dump()),))
-    return log_batch(call, batch, tables=tables, log=log)
-
-
-def log_parameter(call: Call, message: LogParameter, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Log one param; raises ``InvalidInput`` when it had another value."""
-    batch = LogBatch(run_id=message.run, params=(Pair(key=message.key, value=message.value),))
-    return log_batch(call, batch, tables=tables, log=log)
-
-
-def log_batch(call: Call, message: LogBatch, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Log metrics, params and tags, all or nothing; raises ``InvalidInput`` over a limit or on a changed param."""
-    check_batch(message.metrics, message.params, message.tags)
-    points = [
-        Point(checked_key(m.key, f"metrics[{n}].name"), m.value, m.timestamp, m.step)
-        for n, m in enumerate(message.metrics)
-    ]
-    given_params, given_tags = params(message.params), tags(message.tags)
-    store = TrackingStore(tables, call)
-    with_points = bool(points)
-    for attempt in range(_ATTEMPTS):
-        run = writable(call, message.run, store)
-        changed = run.with_params(given_params).with_tags(given_tags)
-        changed = changed.model_copy(update={"metrics": newest(changed.metrics, points)})
-        writes: list[Write] = [store.add_points(run.run_id, points)] if with_points else []
-        writes += [store.put_run(changed)] if changed != run else []
-        writes += _of_models(call, run, message.metrics, store)
-        try:
-            tables.write(writes)
-        except ConditionFailed as failure:
-            with_points = with_points and 0 not in failure.failed
-            if attempt == _ATTEMPTS - 1:
-                raise
-        else:
-            break
+    store = TrackingStore(tables, call, blobs)
+    _log(call, message.run, [message], store, tables, [checked_key(message.key, "name")])
     return {}
 
 
-def history(call: Call, message: GetHistory, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Return the points of a metric by (timestamp, step, value), each once."""
-    if message.max_results <= 0:
-        raise InvalidInput(
-            f"Invalid value {message.max_results} for parameter 'max_results' supplied: it must be positive"
-        )
-    store = TrackingStore(tables, call)
-    run = store.run(message.run)
-    call.authorise("runs:read", run.resource)
-    points = distinct(p for p in store.points(run.run_id) if p.key == message.metric_key)
-    chosen, token = page(points, min(message.max_results, _HISTORY_LIMIT), message.page_token)
-    metrics = [{"key": p.key, "value": said(p.value), "timestamp": p.timestamp, "step": p.step} for p in chosen]
-    return {"metrics": metrics} | ({"next_page_token": token} if token else {})
+def log_parameter(call: Call, message: LogParameter, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
+    """Log one param; raises ``InvalidInput`` when it had another value."""
+    batch = LogBatch(run_id=message.run, params=(Pair(key=checked_key(message.key, "key"), value=message.value),))
+    return log_batch(call, batch, tables=tables, blobs=blobs, log=log)
 
 
-def _of_models(call: Call, run: Run, metrics: Sequence[Measured], store: TrackingStore) -> list[Write]:
-    writes: list[Write] = []
-    for model_id in dict.fromkeys(m.model_id for m in metrics if m.model_id):
-        of_model = [
-            ModelMetric(m.key, m.value, m.timestamp, m.step, run.run_id, m.dataset_name, m.dataset_digest)
-            for m in metrics
-            if m.model_id == model_id
-        ]
-        model = store.logged_model(model_id)
+def log_batch(call: Call, message: LogBatch, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
+    """Log metrics, params and tags; raises ``InvalidInput`` over a limit or on a changed param."""
+    check_batch(message.metrics, message.params, message.tags)
+    places = {metric.key: n for n, metric in reversed(list(enumerate(message.metrics)))}
+    keys = [checked_key(key, f"metrics[{n}].name") for key, n in places.items()]
+    given_params, given_tags = params(message.params), tags(message.tags)
+    store, run_id = TrackingStore(tables, call, blobs), message.run
+    if given_params or given_tags or not keys:
+        placed = writable(call, run_id, store)
+        changed = placed.run.with_params(given_params).with_tags(given_tags)
+        if changed != placed.run:
+            tables.write(store.put_run(changed))
+        run_id = placed.run.run_id
+    if keys:
+        _log(call, run_id, message.metrics, store, tables, keys)
+    return {}
+
+
+def _log(
+    call: Call, run_id: str, metrics: Sequence[Measured], store: TrackingStore, tables: Tables, keys: Sequence[str]
+) -> None:
+    """Log metrics, whose keys were checked."""
+    call.authorise("runs:write", f"experiment/{experiment_of_run(run_id)}")
+    points = [Point(metric.key, metric.value, metric.timestamp, metric.step) for metric in metrics]
+    models = _models(call, metrics, store)
+    run_id, size = _raised(call, run_id, points, store, few=len(keys) <= FEW)
+    tables.write([store.put_points(run_id, points)])
+    for model in models:
+        changed = model.with_metrics(_of_model(model, run_id, metrics))
+        if changed != model:
+            tables.write([store.put_logged_model(changed)])
+    if size:
+        store.latest(run_id).fold(size)
+
+
+def _raised(call: Call, run_id: str, points: Sequence[Point], store: TrackingStore, *, few: bool) -> tuple[str, int]:
+    """Raise the latest values; return the run's own id, and the size of what should be folded now."""
+    entries = entries_of(points)
+    for _ in range(_ATTEMPTS):
+        latest = store.latest(run_id)
+        outcome = latest.raise_entries(entries) if few else latest.merge(entries)
+        if outcome.stage == FULL:
+            outcome = latest.merge(entries)
+        if not outcome.stage:
+            return run_id, outcome.size if outcome.crowded else 0
+        placed = writable(call, run_id, store)
+        run_id = placed.run.run_id
+        if placed.standing.stage not in (OPEN, FULL):
+            store.open(placed)
+    raise ConditionFailed(f"the run {run_id} is opened and closed all the time", ())
+
+
+def _models(call: Call, metrics: Sequence[Measured], store: TrackingStore) -> list[LoggedModel]:
+    """Return the logged models that metrics are of; raises ``NotFound`` before anything is written."""
+    models = [store.logged_model(model_id) for model_id in dict.fromkeys(m.model_id for m in metrics if m.model_id)]
+    for model in models:
         call.authorise("runs:write", model.resource)
-        changed = model.with_metrics(of_model)
-        writes += [store.put_logged_model(changed)] if changed != model else []
-    return writes
+    return models
+
+
+def _of_model(model: LoggedModel, run_id: str, metrics: Sequence[Measured]) -> list[ModelMetric]:
+    return [
+        ModelMetric(m.key, m.value, m.timestamp, m.step, run_id, m.dataset_name, m.dataset_digest)
+        for m in metrics
+        if m.model_id == model.model_id
+    ]

@@ -17,6 +17,8 @@ def _clamped(value: float) -> float:
 
 Figure = Annotated[float, AfterValidator(_clamped)]
 """A number, or "NaN"; infinities become the largest double, as in MLflow's own store."""
+Long = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A number of 64 bits, or its digits."""
 
 
 class Nothing(Message):
@@ -63,7 +65,7 @@ class ExperimentByName(Message):
 class UpdateExperiment(OfExperiment):
     """``experiments/update``."""
 
-    new_name: str = ""
+    new_name: str
 
 
 class SetExperimentTag(OfExperiment, SetTag):
@@ -92,7 +94,7 @@ class CreateRun(Message):
     experiment_id: str = "0"
     user_id: str = ""
     run_name: str = ""
-    start_time: int | None = None
+    start_time: Long | None = None
     tags: tuple[Pair, ...] = ()
 
 
@@ -114,7 +116,7 @@ class UpdateRun(OfRun):
     """``runs/update``."""
 
     status: str = ""
-    end_time: int | None = None
+    end_time: Long | None = None
     run_name: str = ""
 
 
@@ -133,8 +135,8 @@ class Measured(Message):
 
     key: str
     value: Figure
-    timestamp: int
-    step: int = 0
+    timestamp: Annotated[Long, Field(ge=0)]
+    step: Long = 0
     model_id: str = ""
     dataset_name: str = ""
     dataset_digest: str = ""
@@ -159,23 +161,30 @@ class LogBatch(OfRun):
 class Dataset(Message):
     """A dataset that a run read; ``schema`` and ``profile`` are JSON in text."""
 
-    name: str
-    digest: str
+    name: str = Field(max_length=500)
+    digest: str = Field(max_length=36)
     source_type: str = ""
-    source: str = ""
-    schema_: str = Field(default="", alias="schema")
-    profile: str = ""
+    source: str = Field(default="", max_length=65_535)
+    schema_: str = Field(default="", alias="schema", max_length=1_048_575)
+    profile: str = Field(default="", max_length=16_777_215)
 
     def answer(self) -> dict[str, Any]:
         """Return the protocol's form."""
         return {k: v for k, v in self.model_dump(by_alias=True).items() if v}
 
 
+class InputTag(Message):
+    """A tag of how a dataset was used."""
+
+    key: str = Field(max_length=255)
+    value: str = Field(default="", max_length=500)
+
+
 class DatasetInput(Message):
     """A dataset, and how it was used (the tag ``mlflow.data.context``)."""
 
     dataset: Dataset
-    tags: tuple[Pair, ...] = ()
+    tags: tuple[InputTag, ...] = ()
 
 
 class ModelInput(Message):
@@ -188,7 +197,7 @@ class ModelOutput(Message):
     """A logged model that a run made."""
 
     model_id: str
-    step: int = 0
+    step: Long = 0
 
 
 class LogInputs(OfRun):
@@ -201,7 +210,13 @@ class LogInputs(OfRun):
 class LogOutputs(OfRun):
     """``runs/outputs``."""
 
-    models: tuple[ModelOutput, ...] = ()
+    models: tuple[ModelOutput, ...]
+
+
+class LogModel(OfRun):
+    """``runs/log-model`` (clients before 3.0)."""
+
+    model_json: str
 
 
 class SearchRuns(Search):
@@ -218,6 +233,24 @@ class GetHistory(OfRun):
     metric_key: str
     max_results: int = 25_000
     page_token: str = ""
+
+
+class GetHistories(Message):
+    """``metrics/get-history-bulk``."""
+
+    run_id: Texts = ()
+    metric_key: str
+    max_results: int = 25_000
+
+
+class SampleHistories(Message):
+    """``metrics/get-history-bulk-interval``: up to so many points of each run."""
+
+    run_ids: Texts = Field(min_length=1)
+    metric_key: str
+    start_step: Long | None = None
+    end_step: Long | None = None
+    max_results: int = 2500
 
 
 class ListArtifacts(OfRun):
@@ -275,10 +308,18 @@ class ModelFiles(OfLoggedModel):
     """``logged-models/<id>/artifacts/directories``."""
 
     artifact_directory_path: str = ""
+    page_token: str = ""
 
 
-class OrderField(Message):
-    """One key of an order of logged models."""
+class OfDataset(Message):
+    """Names a dataset; without a digest, all of that name."""
+
+    dataset_name: str = ""
+    dataset_digest: str = ""
+
+
+class OrderField(OfDataset):
+    """One key of an order of logged models; a metric may be that on a dataset."""
 
     field_name: str
     ascending: bool = True
@@ -288,6 +329,7 @@ class SearchLoggedModels(Search):
     """``logged-models/search``."""
 
     experiment_ids: Texts = ()
+    datasets: tuple[OfDataset, ...] = ()
     order_by: tuple[OrderField, ...] = ()
 
 

@@ -2,30 +2,31 @@
 
 import hashlib
 
-from modelwright.artifacts import SCHEME
+from modelwright.artifacts import SCHEME, new_run_id
 from modelwright.context import Call
 from modelwright.events import Delivery, RunCreated, RunEnded, TrainingCompleted
 from modelwright.log import Happened, Log, stream_of
-from modelwright.storage import Tables
-from modelwright.tracking.entities import RUN_NAME, Point, Run, newest
+from modelwright.storage import Blobs, Tables
+from modelwright.tracking.entities import RUN_NAME, Point, Run
 from modelwright.tracking.experiments import ensure, milliseconds
 from modelwright.tracking.store import TABLE, TrackingStore
 
 
 def run_id_of(training_id: str) -> str:
-    """Return the id of a training's run, which everybody can work out."""
+    """Return the id of a training's run that everybody can work out; its own also tells its experiment."""
     return hashlib.sha256(training_id.encode()).hexdigest()[:32]
 
 
-def record(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
+def record(call: Call, delivery: Delivery, *, tables: Tables, blobs: Blobs, log: Log) -> None:
     """Record a completed training as a run of the experiment named as the model; again is the same."""
     event: TrainingCompleted = delivery.event
-    store = TrackingStore(tables, call)
-    experiment = ensure(call, event.model, tables=tables, log=log)
-    run_id = run_id_of(event.training_id)
-    if store.has_run(run_id):
+    store = TrackingStore(tables, call, blobs)
+    experiment = ensure(call, event.model, tables=tables, blobs=blobs, log=log)
+    alias = run_id_of(event.training_id)
+    if store.has_alias(alias):
         log.commit(call, (), delivery=delivery, table=TABLE)
         return
+    run_id = new_run_id(experiment.experiment_id, alias)
     end = milliseconds(call)
     points = [Point(key, value, end, 0) for key, value in sorted(_metrics(event).items())]
     name = f"{event.model}-{event.training_id[-8:].lower()}"
@@ -40,14 +41,13 @@ def record(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
         artifact_uri=f"{SCHEME}:/trainings/{event.training_id}",
         params=dict(event.parameters),
         tags={RUN_NAME: name, "mlflow.user": "modelwright", **_tags(event)},
-        metrics=newest({}, points),
     )
     stream = stream_of(call.workspace, "RUN", run_id)
     happened = [
         Happened(stream, RunCreated(run_id=run_id, experiment_id=run.experiment_id, training_id=event.training_id)),
         Happened(stream, RunEnded(run_id=run_id, experiment_id=run.experiment_id, status=run.status)),
     ]
-    writes = [*store.add_run(run), *([store.add_points(run_id, points)] if points else [])]
+    writes = [*store.add_run(run, points), store.put_alias(alias, run_id), store.put_points(run_id, points)]
     log.commit(call, happened, writes, delivery=delivery, table=TABLE)
 
 

@@ -3,14 +3,18 @@
 import posixpath
 import re
 from collections.abc import Sequence
+from urllib.parse import unquote, urlparse
 
+from modelwright.artifacts import path_of
 from modelwright.errors import InvalidInput
 from modelwright.tracking.messages import Measured, Pair
 
 METRICS_PER_BATCH, PARAMS_PER_BATCH, TAGS_PER_BATCH, ENTITIES_PER_BATCH = 1000, 100, 100, 1000
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, EXPERIMENT_TAG_LENGTH, NAME_LENGTH = 250, 6000, 8000, 20_000, 500
-_KEY = re.compile(r"^[/\w.\- :]*$")
-_INTEGER = re.compile(r"^-?\d+$")
+LOCATION_LENGTH = 2048
+_NOT_IN_MODEL_NAMES = "/:.%\"'"
+_KEY = re.compile(r"[/\w.\- :]*")
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 def checked_key(key: str, parameter: str) -> str:
@@ -19,7 +23,7 @@ def checked_key(key: str, parameter: str) -> str:
         raise InvalidInput(f"Missing value for required parameter '{parameter}'.")
     if len(key) > KEY_LENGTH:
         raise InvalidInput(f"'{parameter}' exceeds the maximum length of {KEY_LENGTH} characters: it has {len(key)}")
-    if not _KEY.match(key):
+    if not _KEY.fullmatch(key):
         allowed = "alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colons(:) and slashes (/)"
         raise InvalidInput(
             f"Invalid value \"{key}\" for parameter '{parameter}' supplied: names may only contain {allowed}"
@@ -33,7 +37,7 @@ def checked_key(key: str, parameter: str) -> str:
 
 def checked_experiment_id(identity: str) -> str:
     """Return an experiment's id; raises ``InvalidInput`` unless it reads as an integer."""
-    if not _INTEGER.match(identity):
+    if not _INTEGER.fullmatch(identity):
         raise InvalidInput(f"Invalid experiment ID '{identity}': it must be an integer")
     return identity
 
@@ -56,9 +60,50 @@ def params(given: Sequence[Pair], parameter: str = "params") -> dict[str, str]:
     return found
 
 
-def tags(given: Sequence[Pair], length: int = TAG_LENGTH) -> dict[str, str]:
+def tags(given: Sequence[Pair]) -> dict[str, str]:
     """Return tags by key, values cut; raises ``InvalidInput``."""
-    return {checked_key(t.key, f"tags[{n}].key"): t.value[:length] for n, t in enumerate(given)}
+    return {checked_key(t.key, f"tags[{n}].key"): t.value[:TAG_LENGTH] for n, t in enumerate(given)}
+
+
+def first_tags(given: Sequence[Pair]) -> dict[str, str]:
+    """Return the tags that a run is made with: keys may have any letters, as in MLflow; raises ``InvalidInput``."""
+    for number, tag in enumerate(given):
+        if not 0 < len(tag.key) <= KEY_LENGTH:
+            checked_key(tag.key, f"tags[{number}].key")
+    return {tag.key: tag.value[:TAG_LENGTH] for tag in given}
+
+
+def experiment_tags(given: Sequence[Pair]) -> dict[str, str]:
+    """Return tags of an experiment by key; raises ``InvalidInput``, for values that are too long too."""
+    for tag in given:
+        if len(tag.value) > EXPERIMENT_TAG_LENGTH:
+            raise InvalidInput(
+                f"'value' exceeds the maximum length of {EXPERIMENT_TAG_LENGTH} characters: it has {len(tag.value)}"
+            )
+    return {checked_key(tag.key, "key"): tag.value for tag in given}
+
+
+def checked_location(uri: str) -> str:
+    """Return where an experiment's files are to lie; raises ``InvalidInput``."""
+    parts = urlparse(uri)
+    if parts.fragment or parts.params:
+        raise InvalidInput("'artifact_location' URL can't include fragments or params.")
+    if ".." in unquote(parts.query):
+        raise InvalidInput("Invalid query string")
+    if len(uri) > LOCATION_LENGTH:
+        raise InvalidInput(f"'artifact_location' exceeds the maximum length of {LOCATION_LENGTH} characters")
+    path_of(uri)
+    return uri
+
+
+def checked_model_name(name: str) -> str:
+    """Return a logged model's name; raises ``InvalidInput``."""
+    if set(name) & set(_NOT_IN_MODEL_NAMES):
+        raise InvalidInput(
+            f"Invalid model name ({name!r}) provided. Model name must be a non-empty string and cannot contain the "
+            f"following characters: {tuple(_NOT_IN_MODEL_NAMES)}"
+        )
+    return name
 
 
 def check_batch(metrics: Sequence[Measured], given_params: Sequence[Pair], given_tags: Sequence[Pair]) -> None:
