@@ -20,8 +20,11 @@ _KINDS: Mapping[int, type[errors.ModelwrightError]] = {
     404: errors.NotFound,
     409: errors.Refused,
     413: errors.TooLarge,
+    429: errors.Unavailable,
     501: errors.NotImplementedHere,
+    502: errors.Unavailable,
     503: errors.Unavailable,
+    504: errors.Unavailable,
 }
 
 
