@@ -21,6 +21,9 @@ def test_up_detach_says_where_it_is_and_how_to_use_it(home: Home) -> None:
     assert f"http://127.0.0.1:{home.port}" in home.up.out
     assert "workspace default" in home.up.out
     assert 'eval "$(modelwright env' in home.up.out
+    assert f"http://127.0.0.1:{home.port}/ is MLflow's" in home.up.out
+    assert f"http://127.0.0.1:{home.port}/console is ours" in home.up.out
+    assert "sign in with the MLFLOW_TRACKING_TOKEN of `modelwright env`" in home.up.out
 
 
 def test_a_second_up_changes_nothing(home: Home) -> None:

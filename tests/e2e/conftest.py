@@ -1,7 +1,6 @@
-"""What several tests look at, made once: a replay of twelve weeks, and a stack that is up."""
+"""What several tests look at, made once: a replay of twelve weeks and what it left."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import modelwright.demo
 from e2e import shell
 from e2e.almanac import Sides, raw_flights
-from e2e.desk import Desk, second_workspace
-from modelwright.client import TOKEN, Api
-from modelwright.demo.observer import Observer
-from modelwright.demo.outcomes import Outcomes
-from modelwright.local import stacks
-from modelwright.local.packaging import Sources
 from modelwright.local.stack import Running, Stack
-from modelwright.team import read_team
 
 WEEKS = 12
 
@@ -108,26 +99,3 @@ def dead_letters(running: Running) -> int:
     found = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=asked)["Attributes"] for url in queues]
     assert found
     return sum(int(attributes["ApproximateNumberOfMessages"]) for attributes in found)
-
-
-@pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A stack with a virtual clock, the demo's project in both of its workspaces, and nothing else in it."""
-    folder = tmp_path_factory.mktemp("desk")
-    try:
-        yield made(folder)
-    finally:
-        Stack(folder).reset()
-
-
-def made(folder: Path) -> Desk:
-    running = stacks.up(
-        folder, port=shell.free_port(), workspace="default", detach=True, virtual_time=True, say=lambda _: None
-    )
-    assert running is not None
-    team = read_team(Path(modelwright.demo.__file__).parent / "project")
-    other = second_workspace(running)
-    for token in (running.extra[TOKEN], other):
-        stacks.apply(team, Api(running.url, token))
-    observer = Observer(running, Sources.find().template.read_text(encoding="utf-8"))
-    return Desk(running, team, observer, Outcomes(folder / ".modelwright" / "invocations.jsonl"), other)

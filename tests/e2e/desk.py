@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,15 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
 
+import modelwright.demo
+from e2e import shell
 from modelwright.adapters.dynamodb import DynamoTables
 from modelwright.client import TOKEN, Api
 from modelwright.demo.observer import Observer
 from modelwright.demo.outcomes import Outcomes
 from modelwright.governance.access import bootstrap_token
+from modelwright.local import stacks
+from modelwright.local.packaging import Sources
 from modelwright.local.stack import Running
 from modelwright.log import LogItem
 from modelwright.storage import TableName
-from modelwright.team import Team
+from modelwright.team import Team, read_team
 
 OTHER = "other"
 
@@ -119,8 +124,22 @@ def parquet(table: pd.DataFrame) -> bytes:
     return sink.getvalue()
 
 
-def second_workspace(running: Running) -> str:
-    """Return an administrator's token of another workspace on the same stack."""
+def made(folder: Path) -> Desk:
+    """Start a stack in a folder and apply the demo's project to both of its workspaces."""
+    running = stacks.up(
+        folder, port=shell.free_port(), workspace="default", detach=True, virtual_time=True, say=lambda _: None
+    )
+    assert running is not None
+    team = read_team(Path(modelwright.demo.__file__).parent / "project")
+    other = token_of_workspace(running, OTHER)
+    for token in (running.extra[TOKEN], other):
+        stacks.apply(team, Api(running.url, token))
+    observer = Observer(running, Sources.find().template.read_text(encoding="utf-8"))
+    return Desk(running, team, observer, Outcomes(folder / ".modelwright" / "invocations.jsonl"), other)
+
+
+def token_of_workspace(running: Running, workspace: str) -> str:
+    """Return a new administrator's token of any workspace on the same stack."""
     names: dict[TableName, str] = {"governance": running.outputs["GovernanceTableName"]}
     tables = DynamoTables(running.client("dynamodb"), names)
-    return bootstrap_token(OTHER, tables=tables, now=datetime.now(UTC))
+    return bootstrap_token(workspace, tables=tables, now=datetime.now(UTC))

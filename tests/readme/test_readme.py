@@ -19,6 +19,8 @@ ELSEWHERE = {
     "sam build": "needs Docker; tests/packages makes the same packages",
     "sam deploy --guided --capabilities CAPABILITY_IAM": "needs an account; the same template is deployed locally",
     "modelwright bootstrap --stack modelwright": "below, against the local stack",
+    "sam deploy --parameter-overrides Ui=cloudfront": "needs an account; tests/cli/test_ui.py deploys it locally",
+    "modelwright ui publish --stack modelwright": "tests/cli/test_ui.py",
 }
 
 

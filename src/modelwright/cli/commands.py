@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from modelwright.cli import transfer, ui
+from modelwright.cli.gc import gc
 from modelwright.client import full_name, whole_log
 from modelwright.errors import InvalidInput, LocalStackError
 from modelwright.governance import verifier
@@ -32,6 +34,10 @@ class _StreamOrCommand(typer.core.TyperGroup):
 
 log = typer.Typer(cls=_StreamOrCommand, no_args_is_help=True, help="Print a stream of the log, or verify all of it.")
 app.add_typer(log, name="log")
+app.add_typer(ui.app, name="ui")
+app.command("gc")(gc)
+app.add_typer(transfer.imports, name="import")
+app.add_typer(transfer.exports, name="export")
 
 Workdir = Annotated[Path, typer.Option("--workdir", help="Folder whose .modelwright/ holds the local stack.")]
 Endpoint = Annotated[str, typer.Option("--endpoint", envvar="MODELWRIGHT_ENDPOINT", help="URL of a stack.")]

@@ -6,6 +6,10 @@ the stock ``mlflow`` client and a browser can use. (MiniStack alone serves an AP
 ``/_aws/execute-api/<id>/`` or a host name that needs DNS, and answers ``/health`` and ``/login``
 itself. Drop the front door when it can serve an API at its root.)
 
+Where mlflow is installed, the door also does what CloudFront does in AWS: it gives out MLflow's web
+interface at ``/`` (to who has signed in; others are sent to the form) and its files below
+``/static-files/``. Where it is not, ``/`` is the API's, which leads to the console.
+
 MiniStack takes the access key ``test``, twelve digits, or none at all for root, unverified. The
 door refuses those: a web page that guesses the port must not become root of the local account.
 
@@ -19,15 +23,20 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from modelwright.local import amendments
+from modelwright.local.ui import PAGE, SECURITY_HEADERS, Build, File, installed
 
 PUBLIC_API = "modelwright"
 HOST = "127.0.0.1"
+FORM, CONSOLE = "/login", "/console"
+"""Where one signs in, and our own page."""
+INTERFACE_HEADER = b"x-modelwright-interface"
+"""By which our own page learns that there is another."""
 
 Scope: TypeAlias = MutableMapping[str, Any]
 App: TypeAlias = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -43,13 +52,15 @@ _SIGNED_HEADER = re.compile(rb"Credential=([^/,]*)|^AWS ([^:]*):")
 _VERIFIED = (b"ASIA", b"AKIA")  # keys of roles and users, whose signatures MiniStack checks
 
 
-def front_door(emulator: App, root_key: str) -> App:
+def front_door(emulator: App, root_key: str, build: Build | None = None) -> App:
     """Return an application that sends unsigned requests to the public HTTP API.
 
     Args:
         emulator: MiniStack.
         root_key: the one access key that may be root.
+        build: MLflow's web interface, if there is one.
     """
+    objects = build.files if build is not None else {}
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -60,8 +71,13 @@ def front_door(emulator: App, root_key: str) -> App:
             await _refuse(send)
         elif key is not None or scope["path"].startswith(_EMULATOR_PATHS):
             await emulator(scope, receive, send)
+        elif scope["method"] in ("GET", "HEAD") and (name := scope["path"][1:] or PAGE) in objects:
+            if name == PAGE and not await _admitted(emulator, scope):
+                await _send(send, 303, {"location": FORM, "cache-control": "no-store"})
+            else:
+                await _give(scope, send, objects[name])
         else:
-            await emulator(_for_api(scope), receive, send)
+            await emulator(_for_api(scope, objects), receive, send)
 
     return app
 
@@ -101,15 +117,49 @@ def _access_key(scope: Scope) -> bytes | None:
 
 async def _refuse(send: Any) -> None:
     body = b'{"__type": "InvalidClientTokenId", "message": "this access key is not of the local stack"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await _send(send, 403, {"content-type": "application/json"}, body)
 
 
-def _for_api(scope: Scope) -> Scope:
+async def _admitted(emulator: App, scope: Scope) -> bool:
+    """Say whether who asks has signed in, by what the console says to the same browser.
+
+    A cookie alone proves little here: browsers share the cookies of 127.0.0.1 among all ports, so it
+    may be of another stack.
+    """
+    said: list[int] = []
+
+    async def nothing() -> Scope:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def note(message: Scope) -> None:
+        if message["type"] == "http.response.start":
+            said.append(message["status"])
+
+    asked = {**scope, "method": "GET", "path": CONSOLE, "raw_path": CONSOLE.encode(), "query_string": b""}
+    await emulator(_for_api(asked, {}), nothing, note)
+    return 303 not in said
+
+
+async def _give(scope: Scope, send: Any, file: File) -> None:
+    body = await asyncio.to_thread(file.path.read_bytes)
+    headers = {"content-type": file.content_type, "cache-control": file.cache_control, **SECURITY_HEADERS}
+    await _send(send, 200, headers, body, bare=scope["method"] == "HEAD")
+
+
+async def _send(send: Any, status: int, headers: Mapping[str, str], body: bytes = b"", *, bare: bool = False) -> None:
+    """Answer; a ``bare`` answer tells the length of its body without having it."""
+    lines = {**headers, "content-length": str(len(body))}
+    encoded = [(name.encode(), value.encode()) for name, value in lines.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": b"" if bare else body})
+
+
+def _for_api(scope: Scope, objects: Mapping[str, File]) -> Scope:
+    """Return the request as MiniStack's HTTP API takes it; it tells whether ``/`` is MLflow's interface."""
     prefix = f"/_aws/execute-api/{PUBLIC_API}/$default"
     raw = scope.get("raw_path") or scope["path"].encode()
-    return {**scope, "path": prefix + scope["path"], "raw_path": prefix.encode() + raw}
+    headers = [*scope["headers"], (INTERFACE_HEADER, b"/")] if objects else scope["headers"]
+    return {**scope, "path": prefix + scope["path"], "raw_path": prefix.encode() + raw, "headers": headers}
 
 
 def serve() -> None:
@@ -129,7 +179,7 @@ def serve() -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1.0
     config.loglevel = "WARNING"
-    app: Any = once_started(front_door(emulator, os.environ["AWS_ACCESS_KEY_ID"]), resume)
+    app: Any = once_started(front_door(emulator, os.environ["AWS_ACCESS_KEY_ID"], installed()), resume)
     stopped: Any = partial(_asked_to_stop, stopping)
     try:
         asyncio.run(hypercorn.asyncio.serve(app, config, shutdown_trigger=stopped))

@@ -13,6 +13,7 @@ from modelwright.client import ENDPOINT, TOKEN, Api
 from modelwright.errors import InvalidInput, LocalStackError, NotFound
 from modelwright.governance.access import bootstrap_token
 from modelwright.local.stack import Running, Stack
+from modelwright.local.ui import installed
 from modelwright.team import Team
 
 
@@ -31,6 +32,7 @@ def up(
         say(f"MLflow, Feast and ours: {running.url}   workspace {running.workspace}")
         elsewhere = "" if workdir == Path() else f" --workdir {shlex.quote(str(workdir))}"
         say(f'for this shell\'s clients: eval "$(modelwright env{elsewhere})"')
+        say(f"for a browser: {pages(running.url)}; sign in with the MLFLOW_TRACKING_TOKEN of `modelwright env`")
         return extra
 
     return Stack(workdir).up(
@@ -41,6 +43,11 @@ def up(
         bootstrap=ready,
         say=say,
     )
+
+
+def pages(url: str) -> str:
+    """Return where a person looks: MLflow's interface where mlflow is installed, and the console."""
+    return f"{url}/ is MLflow's, {url}/console is ours" if installed() else f"{url}/console (MLflow's: install mlflow)"
 
 
 def parameters(*, virtual_time: bool) -> dict[str, str]:
@@ -67,17 +74,29 @@ def bootstrap(stack: str, workspace: str) -> str:
         NotFound: there is no such stack, or it is not one of ours.
     """
     import boto3
+
+    table = outputs(stack)["GovernanceTableName"]
+    tables = DynamoTables(boto3.client("dynamodb"), {"governance": table})
+    return bootstrap_token(workspace, tables=tables, now=datetime.now(UTC))
+
+
+def outputs(stack: str) -> dict[str, str]:
+    """Return the outputs of a deployed stack, as the caller's AWS credentials see them.
+
+    Raises:
+        NotFound: there is no such stack, or it is not one of ours.
+    """
+    import boto3
     from botocore.exceptions import ClientError
 
     try:
         found = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         raise NotFound(f"there is no stack {stack} in this account and region: {error}") from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    if "GovernanceTableName" not in outputs:
+    told = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    if "GovernanceTableName" not in told:
         raise NotFound(f"the stack {stack} is not Modelwright's: it tells no GovernanceTableName")
-    tables = DynamoTables(boto3.client("dynamodb"), {"governance": outputs["GovernanceTableName"]})
-    return bootstrap_token(workspace, tables=tables, now=datetime.now(UTC))
+    return told
 
 
 def describe(workdir: Path) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def _routes(api: str, body: Mapping[str, Any]) -> dict[str, Any]:
             if _INTEGRATION not in operation:
                 continue
             verb = "ANY" if method == _ANY_METHOD else method.upper()
-            key = "$default" if path == "/$default" else f"{verb} {path}"
+            key = "$default" if path.lstrip("/") == "$default" else f"{verb} {path}"
             route = f"{api}{_plain(key)}"
             made[f"{route}Integration"] = _integration(api, operation[_INTEGRATION])
             made[f"{route}Route"] = _route(api, key, f"{route}Integration", _security(operation, schemes, api))
