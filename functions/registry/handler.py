@@ -4,7 +4,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from modelwright.events import LoggedModelCreated, RolloutPromoted, RolloutRolledBack, TrainingCompleted
+from modelwright.events import (
+    LoggedModelCreated,
+    RolloutPromoted,
+    RolloutRolledBack,
+    TrainingCompleted,
+    TrainingRecorded,
+)
 from modelwright.governance import access, projects
 from modelwright.plugins import gate
 from modelwright.registry import downloads, models, reactions, search, transitions, versions, views
@@ -119,6 +125,7 @@ handler = Function(
     routes=ROUTES,
     consumers={
         TrainingCompleted: lambda d, call, w: reactions.register(call, d, tables=w.tables, log=w.log, gates=gate),
+        TrainingRecorded: lambda d, call, w: reactions.move_to_run(call, d, tables=w.tables, log=w.log),
         LoggedModelCreated: lambda d, call, w: reactions.remember_run(call, d, tables=w.tables, log=w.log),
         RolloutPromoted: lambda d, call, w: reactions.promote(call, d, tables=w.tables, log=w.log),
         RolloutRolledBack: lambda d, call, w: reactions.roll_back(call, d, tables=w.tables, log=w.log),

@@ -379,6 +379,14 @@ class RunCreated(Event):
     training_id: str = ""
 
 
+class TrainingRecorded(Event):
+    """A training is a run by now, under an id that only its experiment's number makes whole."""
+
+    training_id: str
+    run_id: str
+    experiment_id: str
+
+
 class RunEnded(Event):
     """A run reached a final status."""
 

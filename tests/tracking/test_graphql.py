@@ -1,6 +1,9 @@
 """``/graphql``, asked as MLflow's web interface asks, and otherwise."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -299,9 +302,27 @@ def test_versions_are_shown_to_who_may_read_their_model(desk: Desk, run: str) ->
     assert said["data"]["mlflowGetRun"]["run"]["modelVersions"] == []
 
 
-def test_the_run_of_a_training_shows_its_version_by_either_id(desk: Desk) -> None:
+@pytest.mark.parametrize("version_first", [True, False])
+def test_the_run_of_a_training_shows_its_version_by_either_id(desk: Desk, *, version_first: bool) -> None:
+    event = event_of("tracking-training-completed.json")
+    alias = run_id_of(event.training_id)
+    told = [created(alias), event] if version_first else [event, created(alias)]
+    for each in (*told, *told):
+        desk.tell("tracking", each)
+    assert versions(desk, alias) == versions(desk, desk.get_run(alias)["info"]["run_id"]) == [("flights", "1")]
+
+
+def test_a_version_that_names_a_trainings_run_by_its_own_id_is_shown_too(desk: Desk) -> None:
     event = event_of("tracking-training-completed.json")
     desk.tell("tracking", event)
     alias = run_id_of(event.training_id)
-    desk.tell("tracking", created(alias))
-    assert versions(desk, alias) == versions(desk, desk.get_run(alias)["info"]["run_id"]) == [("flights", "1")]
+    own = desk.get_run(alias)["info"]["run_id"]
+    desk.tell("tracking", created(own))
+    assert versions(desk, alias) == versions(desk, own) == [("flights", "1")]
+
+
+def test_who_asks_no_query_does_not_wait_for_the_engine() -> None:
+    script = "import sys, tracking.handler; sys.exit('graphql' in sys.modules)"
+    functions = Path(__file__).parents[2] / "functions"
+    done = subprocess.run([sys.executable, "-c", script], cwd=functions, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

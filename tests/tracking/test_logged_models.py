@@ -98,7 +98,7 @@ def test_a_training_becomes_a_finished_run_once(desk: Desk) -> None:
     tags = {t["key"]: t["value"] for t in run["data"]["tags"]}
     assert tags["modelwright.dataset_digest"] == event.dataset_digest
     assert (tags["modelwright.trigger"], tags["modelwright.training_id"]) == ("performance", event.training_id)
-    assert desk.types("RUN", run["info"]["run_id"]) == ["RunCreated", "RunEnded"]
+    assert desk.types("RUN", run["info"]["run_id"]) == ["RunCreated", "TrainingRecorded", "RunEnded"]
     experiment = desk.tracking.ok("GET", f"{API}/experiments/get-by-name?experiment_name=flights")["experiment"]
     found = desk.tracking.ok("POST", f"{API}/runs/search", {"experiment_ids": [experiment["experiment_id"]]})["runs"]
     assert len(found) == 1

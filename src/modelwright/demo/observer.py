@@ -20,6 +20,7 @@ from modelwright.storage import TableName, every
 
 MARKS: dict[str, TableName] = {
     "tracking": "tracking",
+    "maintain": "tracking",
     "registry": "registry",
     "monitor": "monitoring",
     "materialize": "features",

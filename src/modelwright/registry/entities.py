@@ -91,6 +91,20 @@ class Document(BaseModel):
     v: int = Field(default=0, exclude=True)
 
 
+class Training(Document):
+    """What is known of a training: its run, and the version it gave; either may be first.
+
+    Attributes:
+        run_id: its run in tracking; empty until tracking tells.
+        model_id: the registered model of its version; empty until there is one.
+        version: the version's number.
+    """
+
+    run_id: str = ""
+    model_id: str = ""
+    version: int = 0
+
+
 class RegisteredModel(Document):
     """A name for a line of versions.
 

@@ -14,6 +14,7 @@ from modelwright.events import (
     RolloutPromoted,
     RolloutRolledBack,
     TrainingCompleted,
+    TrainingRecorded,
 )
 from modelwright.log import Log
 from modelwright.plugins import Gates
@@ -33,10 +34,12 @@ def register(call: Call, delivery: Delivery, *, tables: Tables, log: Log, gates:
     store = RegistryStore(tables, call)
     known = store.find(checked_name(event.model))
     model = known or born(call, event.model, store)
-    if known and store.trained(known, event.training_id):
+    training = store.training(event.training_id)
+    if known and training.model_id == known.model_id:
         log.commit(call, (), delivery=delivery, table=TABLE)
         return
-    version = _trained(call, event, model)
+    version = _trained(call, event, model, training.run_id)
+    gave = training.model_copy(update={"model_id": model.model_id, "version": version.version})
     created = ModelVersionCreated(
         model=model.name,
         version=version.version,
@@ -56,11 +59,26 @@ def register(call: Call, delivery: Delivery, *, tables: Tables, log: Log, gates:
     writes: list[Write] = [
         store.put_model(decision.model),
         *store.add_version(model, version),
-        store.mark_training(model, event.training_id, version.version),
+        store.put_training(event.training_id, gave),
     ]
     if known is None:
         writes.append(store.take_name(model.name, model.model_id))
     log.commit(call, happened, writes, delivery=delivery, table=TABLE)
+
+
+def move_to_run(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
+    """Give a training's version the run that tracking made of the training, or keep that for when there is one.
+
+    Both reactions write the training's item and fail when the other did meanwhile, so that none misses the other.
+    """
+    event: TrainingRecorded = delivery.event
+    store = RegistryStore(tables, call)
+    training = store.training(event.training_id)
+    writes: list[Write] = []
+    if training.run_id != event.run_id:
+        told = training.model_copy(update={"run_id": event.run_id})
+        writes = [store.put_training(event.training_id, told), *store.move_to_run(told)]
+    log.commit(call, (), writes, delivery=delivery, table=TABLE)
 
 
 def remember_run(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
@@ -103,7 +121,8 @@ def roll_back(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> No
     _commit(call, changed, events, delivery, store, log)
 
 
-def _trained(call: Call, event: TrainingCompleted, model: RegisteredModel) -> ModelVersion:
+def _trained(call: Call, event: TrainingCompleted, model: RegisteredModel, run_id: str) -> ModelVersion:
+    """Return the version of a training; until its run is known it names that by the id tracking also finds it by."""
     now = milliseconds(call)
     key = event.artifact_key.rstrip("/") + "/"
     return ModelVersion(
@@ -114,7 +133,7 @@ def _trained(call: Call, event: TrainingCompleted, model: RegisteredModel) -> Mo
         source=f"{SCHEME}:/{key.removeprefix(f'{call.workspace}/').rstrip('/')}",
         artifact_key=key,
         artifact_digest=event.artifact_digest,
-        run_id=hashlib.sha256(event.training_id.encode()).hexdigest()[:32],
+        run_id=run_id or hashlib.sha256(event.training_id.encode()).hexdigest()[:32],
         user_id="modelwright",
         description=f"trained by {event.trigger} on {event.rows} rows",
         tags={"modelwright.training_id": event.training_id, DIGEST_TAG: event.dataset_digest},

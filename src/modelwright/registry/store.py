@@ -7,7 +7,7 @@ name              ``WS#<ws>#MODELS``             ``<name>``            model by 
 registered model  ``WS#<ws>#MODEL#<model id>``   ``META``              get
 version           ``WS#<ws>#MODEL#<model id>``   ``VERSION#<n:09>``    get; list
 version of a run  ``WS#<ws>#RUN#<run id>``       ``<model>#<n:09>``    versions by run
-training's mark   ``WS#<ws>#MODEL#<model id>``   ``TRAINING#<id>``     one version per training
+training          ``WS#<ws>#TRAINING#<id>``      ``LINEAGE``           its run and its one version
 logged model      ``WS#<ws>#LOGGED_MODEL#<id>``  ``LINEAGE``           its run; a projection of events
 ================  =============================  ====================  ===================================
 
@@ -25,8 +25,8 @@ from modelwright.context import Call
 from modelwright.errors import NotFound
 from modelwright.events import Event
 from modelwright.log import Happened, new_id, stream_of
-from modelwright.registry.entities import STAGES, Document, ModelVersion, RegisteredModel, existing
-from modelwright.storage import Absent, Anything, Delete, Is, Item, Key, Put, Tables, every
+from modelwright.registry.entities import STAGES, Document, ModelVersion, RegisteredModel, Training, existing
+from modelwright.storage import Absent, Anything, Delete, Is, Item, Key, Put, Tables, Write, every
 
 TABLE: Final = "registry"
 _META, _LINEAGE = "META", "LINEAGE"
@@ -105,9 +105,10 @@ class RegistryStore:
             if key in found and (model_id := str(item["model_id"])) in models and not models[model_id].deleted
         ]
 
-    def trained(self, model: RegisteredModel, training_id: str) -> bool:
-        """Say whether a version of this training exists, or did."""
-        return self._tables.get(TABLE, Key(self._pk("MODEL", model.model_id), f"TRAINING#{training_id}")) is not None
+    def training(self, training_id: str) -> Training:
+        """Return what is known of a training; a blank one if nothing is."""
+        item = self._tables.get(TABLE, self._training_key(training_id))
+        return _load(Training, item) if item else Training()
 
     def run_of(self, model_id: str) -> str:
         """Return the run that made a logged model; empty when there was none, or its event is still on its way."""
@@ -125,9 +126,7 @@ class RegistryStore:
 
     def add_version(self, model: RegisteredModel, version: ModelVersion) -> list[Put]:
         """Return the writes of a new version."""
-        key = self._pointer_key(model, version)
-        pointer = {**key._asdict(), "model_id": model.model_id, "version": version.version} if key else {}
-        return [self.put_version(model, version), *([Put(TABLE, pointer, Anything())] if pointer else [])]
+        return [self.put_version(model, version), *self._point_at(model.model_id, version)]
 
     def put_version(self, model: RegisteredModel, version: ModelVersion) -> Put:
         """Return the write of a version that changed."""
@@ -135,7 +134,7 @@ class RegistryStore:
 
     def delete_version(self, model: RegisteredModel, version: ModelVersion) -> list[Delete]:
         """Return the writes that remove a version."""
-        key = self._pointer_key(model, version)
+        key = self._pointer_key(model.model_id, version)
         removed = Delete(TABLE, self._version_key(model, version.version), Is("v", version.v))
         return [removed, *([Delete(TABLE, key, Anything())] if key else [])]
 
@@ -147,10 +146,21 @@ class RegistryStore:
         """Return the write that frees a name."""
         return Delete(TABLE, self._name_key(name))
 
-    def mark_training(self, model: RegisteredModel, training_id: str, number: int) -> Put:
-        """Return the write that remembers which version a training gave; fails when it gave one before."""
-        key = Key(self._pk("MODEL", model.model_id), f"TRAINING#{training_id}")
-        return Put(TABLE, {**key._asdict(), "version": number}, Absent())
+    def put_training(self, training_id: str, training: Training) -> Put:
+        """Return the write of what is known of a training; fails when more became known meanwhile."""
+        return _put(self._training_key(training_id), training)
+
+    def move_to_run(self, training: Training) -> list[Write]:
+        """Return the writes that give a training's version, if there is one, the training's run."""
+        key = self._numbered_key(training.model_id, training.version)
+        item = self._tables.get(TABLE, key) if training.model_id else None
+        version = _load(ModelVersion, item) if item else None
+        if version is None or version.run_id == training.run_id:
+            return []
+        before = self._pointer_key(training.model_id, version)
+        moved = version.model_copy(update={"run_id": training.run_id})
+        forgotten = [Delete(TABLE, before, Anything())] if before else []
+        return [_put(key, moved), *forgotten, *self._point_at(training.model_id, moved)]
 
     def happened(self, model: RegisteredModel, event: Event) -> Happened:
         """Return an event in the model's stream."""
@@ -171,10 +181,18 @@ class RegistryStore:
     def _numbered_key(self, model_id: str, number: int) -> Key:
         return Key(self._pk("MODEL", model_id), f"VERSION#{number:09d}")
 
-    def _pointer_key(self, model: RegisteredModel, version: ModelVersion) -> Key | None:
+    def _training_key(self, training_id: str) -> Key:
+        return Key(self._pk("TRAINING", training_id), _LINEAGE)
+
+    def _pointer_key(self, model_id: str, version: ModelVersion) -> Key | None:
         if not version.run_id:
             return None
-        return Key(self._pk("RUN", version.run_id), f"{model.model_id}#{version.version:09d}")
+        return Key(self._pk("RUN", version.run_id), f"{model_id}#{version.version:09d}")
+
+    def _point_at(self, model_id: str, version: ModelVersion) -> list[Put]:
+        key = self._pointer_key(model_id, version)
+        pointer = {"model_id": model_id, "version": version.version}
+        return [Put(TABLE, {**key._asdict(), **pointer}, Anything())] if key else []
 
     def _pointers(self, run_id: str) -> Iterator[Item]:
         return every(self._tables, TABLE, self._pk("RUN", run_id))

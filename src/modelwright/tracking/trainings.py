@@ -4,7 +4,7 @@ import hashlib
 
 from modelwright.artifacts import SCHEME, new_run_id
 from modelwright.context import Call
-from modelwright.events import Delivery, RunCreated, RunEnded, TrainingCompleted
+from modelwright.events import Delivery, RunCreated, RunEnded, TrainingCompleted, TrainingRecorded
 from modelwright.log import Happened, Log, stream_of
 from modelwright.storage import Blobs, Tables
 from modelwright.tracking.entities import RUN_NAME, Point, Run
@@ -43,9 +43,11 @@ def record(call: Call, delivery: Delivery, *, tables: Tables, blobs: Blobs, log:
         tags={RUN_NAME: name, "mlflow.user": "modelwright", **_tags(event)},
     )
     stream = stream_of(call.workspace, "RUN", run_id)
+    which = {"run_id": run_id, "experiment_id": run.experiment_id}
     happened = [
-        Happened(stream, RunCreated(run_id=run_id, experiment_id=run.experiment_id, training_id=event.training_id)),
-        Happened(stream, RunEnded(run_id=run_id, experiment_id=run.experiment_id, status=run.status)),
+        Happened(stream, RunCreated(**which, training_id=event.training_id)),
+        Happened(stream, TrainingRecorded(**which, training_id=event.training_id)),
+        Happened(stream, RunEnded(**which, status=run.status)),
     ]
     writes = [*store.add_run(run, points), store.put_alias(alias, run_id), store.put_points(run_id, points)]
     log.commit(call, happened, writes, delivery=delivery, table=TABLE)
