@@ -70,6 +70,7 @@ def collect(request: Request, wiring: Wiring) -> object:
 
 handler = Function(
     "maintain",
+    table="tracking",
     routes=(
         Route("POST", "/v1/gc", collect),
         Route("POST", "/v1/experiments/<experiment_id>/compact", compact),

@@ -100,8 +100,8 @@ def model_uri(experiment_id: str, model_id: str) -> str:
 def path_of(uri: str) -> str | None:
     """Return the path that a URI names in our bucket, or None when it lies elsewhere.
 
-    ``mlflow-artifacts:/<path>``, ``models:/m-<id>`` and ``runs:/<run id>/<path>`` are ours; one that names a host is of
-    that host.
+    ``mlflow-artifacts:/<path>``, ``models:/m-<id>`` and ``runs:/<run id>/<path>`` are ours, if they name no host and
+    the id is one that we make.
 
     Raises:
         InvalidInput: it is one of ours and not well formed.
@@ -117,11 +117,19 @@ def path_of(uri: str) -> str | None:
             raise InvalidInput(f"the source {uri} may have neither query nor fragment")
         return checked_path(parts.path)
     head, _, rest = parts.path.lstrip("/").partition("/")
-    if parts.scheme == "models" and head.startswith("m-") and not rest:
+    if parts.scheme == "models" and head.startswith("m-") and not rest and _is_id(head):
         return checked_path(f"{experiment_of(head)}/models/{head}/artifacts")
     if parts.scheme == "runs" and head:
-        return checked_path(f"{experiment_of(head)}/{head}/artifacts/{rest}".rstrip("/"))
+        path = checked_path(f"{head}/artifacts/{rest}".rstrip("/"))
+        return checked_path(f"{experiment_of(head)}/{path}") if _is_id(head) else None
     return None
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return bool(experiment_of(text))
+    except InvalidInput:
+        return False
 
 
 def resource_of_path(path: str) -> str:

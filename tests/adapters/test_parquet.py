@@ -128,7 +128,7 @@ def test_small_files_of_points_become_one_and_large_ones_are_handed_on(kind: str
     if kind == "small":
         assert (written, names) == (["m-0.parquet", "m.parquet"], ["m-0.parquet"])
     else:
-        assert (written, names) == (["m.parquet"], ["f0.parquet", "f1.parquet"])
+        assert (written, names) == (["m.parquet"], ["f0-0.parquet", "f1-0.parquet"])
 
 
 def _run(number: int) -> Run:

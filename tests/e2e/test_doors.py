@@ -11,6 +11,7 @@ from e2e.desk import Desk, parquet
 
 pytestmark = pytest.mark.e2e
 
+JSON = {"content-type": "application/json"}
 NOON = datetime(2012, 6, 1, 12, tzinfo=UTC)
 
 
@@ -131,15 +132,15 @@ def row(number: int) -> dict[str, Any]:
         ("GET", "/v1/log/WS%23default%23MODEL%23nobody", None, 404, "nobody"),
         ("DELETE", "/v1/access/tokens/nobody", None, 404, "nobody"),
         ("POST", "/v1/quarantine/nobody/discard", None, 404, "nobody"),
-        ("GET", "/v1/nothing", None, 404, "Not Found"),
-        ("DELETE", "/v1/status", None, 404, "Not Found"),
+        ("GET", "/v1/nothing", None, 404, "no such endpoint: GET /v1/nothing"),
+        ("DELETE", "/v1/status", None, 404, "no such endpoint: DELETE /v1/status"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(
     desk: Desk, method: str, path: str, body: Any, status: int, said: str
 ) -> None:
     last = desk.newest()
-    sent = {"data": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
+    sent = {"data": body, "headers": JSON} if isinstance(body, bytes) else {"json": body} if body is not None else {}
     answer = desk.ask(method, path, **sent)
     assert answer.status_code == status or (status == 0 and answer.status_code in (400, 404, 422)), answer.text[:500]
     assert said in answer.text, answer.text[:500]

@@ -31,11 +31,12 @@ class Held:
     logged_model: str
     quarantine: str
     token_id: str
+    trace: str
     file: str
 
     @property
     def secrets(self) -> set[str]:
-        return {MARK, self.run, self.logged_model, self.quarantine, self.token_id}
+        return {MARK, self.run, self.logged_model, self.quarantine, self.token_id, self.trace}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,10 @@ def held(desk: Desk) -> Held:
     source = f"mlflow-artifacts:/{experiment}/{run_id}/artifacts/model"
     made(f"{ML}/model-versions/create", {"name": MARK, "source": source, "run_id": run_id})
     made(f"{ML}/registered-models/alias", {"name": MARK, "alias": "blue", "version": "1"})
+    trace = f"tr-{7:032x}"
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    info = {"trace_id": trace, "trace_location": place, "request_time": "2026-03-02T10:00:00Z", "state": "OK"}
+    made("/api/3.0/mlflow/traces", {"trace": {"trace_info": {**info, "tags": {"t": MARK}}}})
     file = f"{experiment}/{run_id}/artifacts/{MARK}.txt"
     assert desk.ask("PUT", f"{FILES}/{file}", data=MARK.encode()).ok
     desk.land(f"nowhere/{MARK}.csv", b"1", datetime(2012, 7, 1, tzinfo=UTC))
@@ -65,7 +70,7 @@ def held(desk: Desk) -> Held:
     quarantine = next(one["id"] for one in found if MARK in one["upload_key"])
     grants = [{"role": "reader"}]
     token = made("/v1/access/tokens", {"actor": MARK, "grants": grants})["token"]
-    return Held(experiment, run_id, model_id, quarantine, token.split(".")[2], file)
+    return Held(experiment, run_id, model_id, quarantine, token.split(".")[2], trace, file)
 
 
 def get_routes() -> Iterator[str]:
@@ -107,6 +112,8 @@ def requests_for(path: str, held: Held) -> list[str]:
         "path": [held.file, f"../default/{held.file}", quote(f"../default/{held.file}", safe="")],
         "id": [held.quarantine],
         "training_id": ["x"],
+        "request_id": [held.trace],
+        "trace_id": [held.trace],
     }
     filled = [path]
     for name in re.findall(r"<(?:path:)?(\w+)>", path):
@@ -121,17 +128,30 @@ def requests_for(path: str, held: Held) -> list[str]:
         "alias": "blue",
         "version": "1",
         "metric_key": MARK,
-        "path": f"{held.experiment}/{held.run}/artifacts",
+        "path": f"{MARK}.txt" if path.endswith("get-artifact") else f"{held.experiment}/{held.run}/artifacts",
         "max_results": "10",
+        "run_ids": held.run,
+        "trace_id": held.trace,
+        "trace_ids": held.trace,
+        "request_id": held.trace,
+        "experiment_ids": held.experiment,
+        "artifact_file_path": f"{MARK}.txt",
     }
-    if "/mlflow" not in path:
-        return filled
     wanted = {
         "experiments/get": ["experiment_id"],
         "experiments/get-by-name": ["experiment_name"],
         "experiments/search": ["max_results"],
         "runs/get": ["run_id"],
         "metrics/get-history": ["run_id", "metric_key"],
+        "metrics/get-history-bulk": ["run_id", "metric_key"],
+        "metrics/get-history-bulk-interval": ["run_ids", "metric_key", "max_results"],
+        "artifacts/files": ["artifact_file_path"],
+        "model-versions/get-artifact": ["name", "version", "path"],
+        "/get-artifact": ["run_id", "path"],
+        "get-trace-artifact": ["request_id"],
+        "mlflow/traces": ["experiment_ids"],
+        "traces/batchGet": ["trace_ids"],
+        "traces/get": ["trace_id"],
         "artifacts/list": ["run_id"],
         "registered-models/get": ["name"],
         "registered-models/search": ["max_results"],
@@ -144,7 +164,8 @@ def requests_for(path: str, held: Held) -> list[str]:
     }
     names = next((parts for end, parts in wanted.items() if path.endswith(end)), [])
     query = "&".join(f"{name}={quote(told[name])}" for name in names)
-    return [f"{each}?{query}" if query else each for each in filled]
+    rooted = [each if each.startswith("/") else f"/{each}" for each in filled]
+    return [f"{each}?{query}" if query else each for each in rooted]
 
 
 def without_echo(answer: requests.Response, asked: str) -> str:

@@ -22,7 +22,7 @@ from modelwright.runtime import Function, Settings, Wiring
 LOST = 0.1
 RESENT = frozenset({408, 429, 500, 502, 503, 504})
 """What the stock client sends again."""
-CREATED = 3
+CREATED = 2
 """How many runs, and models, each writer makes."""
 _PATIENCE = 40
 

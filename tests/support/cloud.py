@@ -73,8 +73,8 @@ def cloud() -> Iterator[Cloud]:
     """Run an emulator while the block runs; this process's environment points to it."""
     folder = Path(tempfile.mkdtemp(prefix="modelwright-cloud-"))
     emulator = Emulator(folder, free_port(), Credentials("TESTROOT", "test-secret"))
-    emulator.start()
     try:
+        emulator.start()
         environment = _environment(emulator)
         with _set(environment):
             made = Cloud(environment)

@@ -93,7 +93,7 @@ def payload(
     signed_in: bool = True,
 ) -> dict[str, Any]:
     """Return an HTTP API payload (format 2.0) as a function receives it behind the authorizer."""
-    target = urlsplit(path)
+    target = urlsplit(f"/{path.lstrip('/')}")
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     identity = {
         "actor": actor,

@@ -33,3 +33,12 @@ def test_cfn_lint_finds_nothing_in_the_translated_template(stack: Stack, tmp_pat
 def test_every_function_has_a_folder_and_every_folder_a_function(stack: Stack) -> None:
     folders = {path.parent.name for path in Path("functions").resolve().glob("*/handler.py")}
     assert set(stack.names.values()) == folders
+
+
+@pytest.mark.parametrize("name", ["Api", "SignedApi"])
+def test_what_no_route_takes_is_answered_to_who_has_signed_in(name: str, stack: Stack) -> None:
+    body = stack.of_type("AWS::ApiGatewayV2::Api", translated=True)[name]["Body"]
+    operation = body["paths"]["$default"]["x-amazon-apigateway-any-method"]
+    assert operation["isDefaultRoute"]
+    assert operation["security"]
+    assert "ConsoleFunction" in str(operation["x-amazon-apigateway-integration"]["uri"])

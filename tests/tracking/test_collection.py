@@ -292,6 +292,27 @@ def test_a_run_that_was_read_by_a_settler_before_it_was_collected_has_no_row_aft
     assert number > 10
 
 
+def test_nothing_is_left_of_an_experiment_that_is_collected_while_its_runs_are_settled() -> None:
+    for number in count():
+        yard = Yard()
+        for each in range(2):
+            yard.ended(each)
+        yard.desk.tracking.ok("POST", f"{API}/experiments/delete", {"experiment_id": yard.experiment})
+        happened: list[bool] = []
+
+        def collect_it(yard: Yard = yard, happened: list[bool] = happened) -> None:
+            gc(yard)
+            happened.append(True)
+
+        yard.compact(doing_at(number, collect_it))
+        if not happened:
+            break
+        yard.sweep_later()
+        assert traces_of(yard, f"EXPERIMENT#{yard.experiment}") == [], number
+        assert yard.objects() == [], number
+    assert number > 10
+
+
 def test_the_points_of_a_run_that_is_collected_while_they_are_compacted_are_gone_too() -> None:
     made = estate()
     run = made.deleted[2]

@@ -1,7 +1,7 @@
 """Settling, merging and compacting: nothing is lost, whoever writes meanwhile and wherever it is interrupted."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from itertools import count
 from typing import Any
@@ -9,18 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.http import ServedBlobs
 
+from modelwright.adapters.metering import Meter, MeteredBlobs, MeteredTables
 from modelwright.errors import ConditionFailed
-from modelwright.storage import BucketName
 from modelwright.tracking.columns import Part
 from modelwright.tracking.compaction import (
-    CHUNKS,
     FANOUT,
     PART_ROWS,
-    WRITES,
     compact,
-    compact_points,
     next_merge,
 )
 from modelwright.tracking.maintenance import MaintenanceStore
@@ -140,6 +136,18 @@ def test_a_snapshot_can_be_filtered_and_ordered_as_the_runs_could() -> None:
     assert [run["info"]["run_name"] for run in before["runs"]] == ["run 7", "run 6", "run 4", "run 3"]
     yard.compact()
     assert yard.desk.tracking.ok("POST", "/api/2.0/mlflow/runs/search", body) == before
+
+
+def test_settling_costs_eight_write_units_and_a_query_a_run() -> None:
+    yard, meter, runs = Yard(), Meter(), 48
+    for number in range(runs):
+        yard.ended(number)
+    upkeep = yard.upkeep()
+    counted = replace(upkeep, tables=MeteredTables(yard.desk.tables, meter), blobs=MeteredBlobs(yard.desk.blobs, meter))
+    assert compact(yard.call, yard.experiment, counted).settled == runs
+    assert meter.write_units <= 8 * runs + 10
+    assert meter.table_calls <= runs + runs / 24 + 10
+    assert (meter.s3_reads, meter.s3_writes) == (0, 4)
 
 
 # --- interruptions -----------------------------------------------------------------------
@@ -331,137 +339,3 @@ def test_a_part_of_which_much_is_gone_is_written_again_and_an_empty_one_goes() -
 def test_a_part_that_is_heavy_is_left_alone_however_few_its_rows() -> None:
     heavy = [a_part(str(n), 70).model_copy(update={"bytes_rows": 30_000_000}) for n in range(8)]
     assert next_merge(heavy) == []
-
-
-# --- points ------------------------------------------------------------------------------
-
-
-def long_run(batches: int = CHUNKS + 1) -> tuple[Yard, str, list[tuple[int, float]]]:
-    """Return a run with a metric that was logged value by value, and another."""
-    yard, run, points = _long_run(batches)
-    return yard.copied(), run, points
-
-
-@cache
-def _long_run(batches: int) -> tuple[Yard, str, list[tuple[int, float]]]:
-    yard = Yard()
-    run = yard.desk.run(yard.experiment)
-    points = [(step, step / 4) for step in range(batches)]
-    for step, value in points:
-        yard.log(run, value, step)
-    yard.desk.log_batch(run, metrics=[("other", float(n), 1, n) for n in range(50)])
-    return yard, run, points
-
-
-def chunks_of(yard: Yard, run: str) -> int:
-    page = yard.desk.tables.query("tracking", f"WS#default#RUN#{run}", prefix="POINTS#")
-    return len(page.items)
-
-
-def test_the_points_of_a_long_run_become_one_object() -> None:
-    yard, run, points = long_run()
-    assert compact_points(yard.call, run, yard.upkeep()) == len(points) + 1
-    assert (chunks_of(yard, run), len(yard.objects())) == (0, 1)
-    assert yard.history(run) == points
-    assert yard.history(run, "other") == [(n, float(n)) for n in range(50)]
-
-
-def test_a_short_run_is_left_as_it_is() -> None:
-    yard, run, _ = long_run(CHUNKS - 1)
-    assert compact_points(yard.call, run, yard.upkeep()) == 0
-    assert yard.objects() == []
-
-
-def test_one_metric_is_read_by_its_range_alone() -> None:
-    yard, run, points = long_run()
-    compact_points(yard.call, run, yard.upkeep())
-    seen: list[int] = []
-
-    class Ranged(ServedBlobs):
-        def get_range(self, bucket: BucketName, key: str, start: int, length: int) -> bytes:
-            seen.append(length)
-            return yard.desk.blobs.get_range(bucket, key, start, length)
-
-    store = MaintenanceStore(yard.desk.tables, yard.call, Ranged())
-    assert len(list(store.points(run, "loss"))) == len(points)
-    (name,) = yard.objects()
-    assert len(seen) == 1
-    assert seen[0] < yard.desk.blobs.size("lake", name)
-
-
-def test_points_that_come_after_a_compaction_are_told_and_compacted_later() -> None:
-    yard, run, points = long_run()
-    compact_points(yard.call, run, yard.upkeep())
-    more = [(1000 + step, step / 8) for step in range(CHUNKS + 1)]
-    for step, value in more[:5]:
-        yard.log(run, value, step)
-    assert yard.history(run) == points + more[:5]
-    for step, value in more[5:]:
-        yard.log(run, value, step)
-    assert compact_points(yard.call, run, yard.upkeep()) == len(more)
-    assert yard.history(run) == points + more
-    yard.sweep_later()
-    assert len(yard.objects()) == 1
-    assert yard.history(run) == points + more
-
-
-def test_compacting_points_can_be_interrupted_at_any_call() -> None:
-    finished = False
-    for number in count():
-        yard, run, points = long_run()
-        try:
-            compact_points(yard.call, run, yard.upkeep(stopping_at(number)))
-            finished = True
-        except Interrupted:
-            assert yard.history(run) == points, number
-        compact_points(yard.call, run, yard.upkeep())
-        assert yard.history(run) == points, number
-        assert chunks_of(yard, run) == 0, number
-        yard.sweep_later()
-        assert len(yard.objects()) == 1, number
-        assert yard.history(run) == points, number
-        if finished:
-            break
-    assert number > 5
-
-
-@pytest.mark.parametrize("other", ["logs", "compacts"])
-def test_points_logged_or_compacted_between_any_two_calls_are_not_lost(other: str) -> None:
-    for number in count():
-        yard, run, points = long_run()
-        happened: list[bool] = []
-
-        def act(yard: Yard = yard, run: str = run, happened: list[bool] = happened) -> None:
-            happened.append(True)
-            yard.log(run, 0.25, 5000)
-            if other == "compacts":
-                compact_points(yard.call, run, yard.upkeep())
-
-        compact_points(yard.call, run, yard.upkeep(doing_at(number, act)))
-        if not happened:
-            break
-        assert yard.history(run) == [*points, (5000, 0.25)], number
-        yard.sweep_later()
-        assert yard.history(run) == [*points, (5000, 0.25)], number
-    assert number > 5
-
-
-def test_the_points_of_a_run_that_goes_on_are_compacted_when_it_is_long() -> None:
-    yard = Yard()
-    run = yard.desk.run(yard.experiment, start_time=int(yard.wall.timestamp() * 1000))
-    for step in range(WRITES + 1):
-        yard.log(run, step / 4, step)
-    before = yard.history(run)
-    yard.compact(least=64)
-    assert (chunks_of(yard, run), yard.heads("OPEN#")) == (0, [run])
-    assert yard.history(run) == before
-
-
-def test_settling_a_long_run_compacts_its_points() -> None:
-    yard, run, points = long_run()
-    yard.end(run)
-    with suppress(Interrupted):
-        yard.compact()
-    assert chunks_of(yard, run) == 0
-    assert yard.history(run) == points
-    yard.is_whole([run])

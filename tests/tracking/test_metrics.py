@@ -88,17 +88,18 @@ def test_a_refused_batch_leaves_nothing_behind(desk: Desk) -> None:
     assert data["tags"] == before["data"]["tags"]
 
 
-def test_sixteen_writers_of_one_run_lose_nothing(desk: Desk) -> None:
+@pytest.mark.parametrize("width", [1, 30])
+def test_sixteen_writers_of_one_run_lose_nothing(desk: Desk, width: int) -> None:
     run = desk.run(desk.experiment())
     failures: list[Any] = []
 
     def write(worker: int) -> None:
         for step in range(5):
-            status, said = desk.log_batch(
-                run, metrics=[("shared", float(worker), step, step), (f"own{worker}", float(step), step, step)]
-            )
-            if status != 200:
-                failures.append(said)
+            own = [(f"own {worker} {n}", float(step), step, step) for n in range(width)]
+            for _ in range(2):
+                status, said = desk.log_batch(run, metrics=[("shared", float(worker), step, step), *own])
+                if status != 200:
+                    failures.append(said)
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(16)]
     for thread in threads:
@@ -107,9 +108,9 @@ def test_sixteen_writers_of_one_run_lose_nothing(desk: Desk) -> None:
         thread.join()
     assert failures == []
     latest = {m["key"]: m["value"] for m in desk.get_run(run)["data"]["metrics"]}
-    assert latest == {"shared": 15.0} | {f"own{n}": 4.0 for n in range(16)}
+    assert latest == {"shared": 15.0} | {f"own {worker} {n}": 4.0 for worker in range(16) for n in range(width)}
     history = desk.tracking.ok("GET", f"{API}/metrics/get-history?run_id={run}&metric_key=shared")["metrics"]
-    assert len(history) == 80
+    assert [(m["step"], m["value"]) for m in history] == [(step, float(n)) for step in range(5) for n in range(16)]
 
 
 def test_a_race_between_reading_and_writing_is_run_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

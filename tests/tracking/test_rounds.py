@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from support.http import Caller, deliver, handler_of, serve
 from support.mlflow_desk import API, envelope_of
+from typer.testing import CliRunner
 
 from modelwright.adapters.memory import MemoryTables
+from modelwright.cli.commands import app
 from modelwright.cli.gc import collect, line, total
 from modelwright.client import Api
+from modelwright.errors import Unavailable
 from modelwright.events import RunEnded
 from modelwright.governance.access import Grant
 from modelwright.runtime import Function
@@ -113,6 +116,23 @@ def test_a_round_goes_on_where_the_last_one_ended() -> None:
     assert workspaces(yard.desk.tables) == {"default": "0"}
 
 
+def test_an_experiment_that_is_damaged_is_told_and_keeps_no_other_from_its_turn() -> None:
+    yard = Yard()
+    remember_workspace("default", yard.desk.tables)
+    damaged, healthy = yard.experiment, yard.desk.experiment("b")
+    yard.ended(1)
+    yard.compact()
+    (lost,) = yard.objects(f"tracking/default/runs/{damaged}/")[:1]
+    yard.desk.blobs.delete("lake", lost)
+    for yard.experiment in (damaged, healthy):
+        yard.ended(2)
+    with pytest.raises(Unavailable, match=f"experiment {damaged} can be neither read nor changed"):
+        go_round(yard.call, yard.upkeep())
+    assert yard.heads("OPEN#") == []
+    yard.experiment = damaged
+    assert len(yard.heads("OPEN#")) == 1
+
+
 def test_where_a_round_goes_on_is_not_forgotten_when_a_run_ends() -> None:
     tables = MemoryTables()
     remember_workspace("default", tables)
@@ -155,9 +175,22 @@ def test_the_command_tells_what_was_removed() -> None:
     assert f"removed run {e.deleted[0]} of experiment {e.yard.experiment}: 2 files" in lines
     assert f"kept run {e.needed} of experiment {e.yard.experiment}: flights v1 needs it" in lines
     assert f"removed experiment {e.other}: 2 files" in lines
-    done: dict[str, int] = {"run": 4, "logged_model": 2, "experiment": 1, "file": 7}
-    assert total(done) == "removed 4 runs, 2 logged models, 0 traces, 1 experiment, 7 files"
+    done: dict[str, int] = {"run": 4, "logged_model": 2, "experiment": 1, "file": 1}
+    assert total(done) == "removed 4 runs, 2 logged models, 0 traces, 1 experiment, 1 file"
     assert total({}, dry_run=True) == "would remove 0 runs, 0 logged models, 0 traces, 0 experiments, 0 files"
+
+
+def test_the_command_says_a_line_for_each_and_the_sum() -> None:
+    e = estate()
+    environment = {"MLFLOW_TRACKING_TOKEN": "mw.default.0123456789abcdef.secret"}
+    with serve([maintain(e.yard)], e.yard.desk.blobs) as url:
+        command = ["gc", "--endpoint", url, "--run-ids", f"{e.deleted[0]}, {e.needed}"]
+        dry = CliRunner().invoke(app, [*command, "--dry-run"], env=environment)
+        said = CliRunner().invoke(app, command, env=environment)
+    kept = f"kept run {e.needed} of experiment 1: flights v1 needs it"
+    assert sorted(dry.output.splitlines()[:2]) == [kept, f"would remove run {e.deleted[0]} of experiment 1: 2 files"]
+    assert sorted(said.output.splitlines()[:2]) == [kept, f"removed run {e.deleted[0]} of experiment 1: 2 files"]
+    assert said.output.splitlines()[2] == "removed 1 run, 0 logged models, 0 traces, 0 experiments, 2 files"
 
 
 def test_the_command_tells_what_it_would_remove_and_what_is_left() -> None:

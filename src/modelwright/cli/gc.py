@@ -62,14 +62,17 @@ def line(outcome: Mapping[str, Any], *, dry_run: bool = False) -> str:
     if outcome["kept"]:
         return f"kept {thing}: {outcome['kept']}"
     left = f"; {outcome['left']}" if outcome["left"] else ""
-    return f"{'would remove' if dry_run else 'removed'} {thing}: {outcome['files']} files{left}"
+    return f"{'would remove' if dry_run else 'removed'} {thing}: {_many(outcome['files'], 'file')}{left}"
 
 
 def total(done: Mapping[str, int], *, dry_run: bool = False) -> str:
     """Return the sum of all that was removed."""
-    counts = [f"{done.get(kind, 0)} {name}{'' if done.get(kind) == 1 else 's'}" for kind, name in _KINDS.items()]
-    files = f"{done.get('file', 0)} files"
-    return f"{'would remove' if dry_run else 'removed'} {', '.join(counts)}, {files}"
+    counts = [_many(done.get(kind, 0), name) for kind, name in {**_KINDS, "file": "file"}.items()]
+    return f"{'would remove' if dry_run else 'removed'} {', '.join(counts)}"
+
+
+def _many(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _listed(text: str) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c2330;background:#fff}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #dde2ea;vertical-align:top;overflow-wrap:anywhere}
+td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #dde2ea;vertical-align:top}
+td:first-child{white-space:nowrap}td:nth-child(n+3){overflow-wrap:anywhere}
 .critical{color:#a4161a}.warning{color:#9a6700}code{font-size:.85em}a{color:inherit}form{display:flex;gap:.5rem}input{flex:1;padding:.4rem}
 @media(prefers-color-scheme:dark){body{background:#12161d;color:#dfe5ee}td,th{border-color:#2b3442}}
 """
@@ -63,7 +64,7 @@ def overview(status: dict[str, Any], interface: str = "") -> str:
     title = f"{project['name']} in workspace {status['workspace']}" if project else "No project applied yet"
     incidents = _table(
         ("since", "subject", "what", "times"),
-        [(i["at"], i["subject"], i["last_text"], str(i["count"])) for i in status["incidents"]],
+        [(_at(i["at"]), i["subject"], i["last_text"], str(i["count"])) for i in status["incidents"]],
         "No open incident.",
     )
     routes = _table(
@@ -77,7 +78,10 @@ def overview(status: dict[str, Any], interface: str = "") -> str:
     )
     events = _table(
         ("at", "event", "stream", "what"),
-        [(e["at"], e["type"], f"{e['stream']} {e['sequence']}", json.dumps(e["data"])[:200]) for e in status["events"]],
+        [
+            (_at(e["at"]), e["type"], f"{e['stream']} {e['sequence']}", json.dumps(e["data"])[:200])
+            for e in status["events"]
+        ],
         "Nothing happened yet.",
     )
     link = f'<p><a href="{escape(interface)}">Experiments, runs and models</a></p>' if interface else ""
@@ -87,6 +91,11 @@ def overview(status: dict[str, Any], interface: str = "") -> str:
         '<form method="post" action="/logout"><p><button>Sign out</button></p></form>'
     )
     return _page("Modelwright", body)
+
+
+def _at(text: str) -> str:
+    """Return an ISO 8601 time of UTC to the second."""
+    return text[:19].replace("T", " ")
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], empty: str) -> str:

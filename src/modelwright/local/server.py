@@ -155,11 +155,15 @@ async def _send(send: Any, status: int, headers: Mapping[str, str], body: bytes 
 
 
 def _for_api(scope: Scope, objects: Mapping[str, File]) -> Scope:
-    """Return the request as MiniStack's HTTP API takes it; it tells whether ``/`` is MLflow's interface."""
-    prefix = f"/_aws/execute-api/{PUBLIC_API}/$default"
+    """Return the request as MiniStack's HTTP API takes it; it tells whether ``/`` is MLflow's interface.
+
+    Slashes at the beginning count once, as for MLflow's own server.
+    """
+    prefix = f"/_aws/execute-api/{PUBLIC_API}/$default/"
     raw = scope.get("raw_path") or scope["path"].encode()
     headers = [*scope["headers"], (INTERFACE_HEADER, b"/")] if objects else scope["headers"]
-    return {**scope, "path": prefix + scope["path"], "raw_path": prefix.encode() + raw, "headers": headers}
+    path, raw = prefix + scope["path"].lstrip("/"), prefix.encode() + raw.lstrip(b"/")
+    return {**scope, "path": path, "raw_path": raw, "headers": headers}
 
 
 def serve() -> None:
@@ -190,10 +194,10 @@ def serve() -> None:
 def main() -> None:
     """Leave the caller's process tree, write the pid into the inherited lock, and serve."""
     lock = int(sys.argv[1])
-    if os.fork():
+    if child := os.fork():
+        os.write(lock, str(child).encode())  # before this process ends, for its caller reads it then
         return
     os.setsid()
-    os.write(lock, str(os.getpid()).encode())
     serve()
 
 

@@ -18,12 +18,12 @@ class GetVersionArtifact(OfVersion):
 
 def get(call: Call, message: GetVersionArtifact, *, tables: Tables, blobs: Blobs) -> Signed:
     """Return a URL of a version's file; raises ``NotFound``, or ``InvalidInput`` where files are not in our bucket."""
+    if not (path := checked_path(message.path)):
+        raise InvalidInput("Missing value for required parameter 'path'.")
     _, version = load(call, message, RegistryStore(tables, call))
     if not version.artifact_key:
         raise InvalidInput(
             f"The files of {version.source} do not lie in this platform's bucket: fetch them with your own credentials."
         )
-    if not (path := checked_path(message.path)):
-        raise InvalidInput("Missing value for required parameter 'path'.")
     folder = version.artifact_key.removeprefix(f"{call.workspace}/").rstrip("/")
     return signed(key_of_path(call.workspace, f"{folder}/{path}"), blobs)

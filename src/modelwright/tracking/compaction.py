@@ -30,8 +30,7 @@ from typing import Final
 
 from modelwright.artifacts import experiment_of
 from modelwright.context import Call
-from modelwright.errors import ConditionFailed, NotFound
-from modelwright.storage import Write
+from modelwright.errors import ConditionFailed, NotFound, Unavailable
 from modelwright.tracking.archive import Archive, archived
 from modelwright.tracking.columns import Part
 from modelwright.tracking.entities import ACTIVE, FINAL, Point, Run
@@ -91,18 +90,25 @@ def compact(call: Call, experiment_id: str, upkeep: Upkeep, *, least: int = 1) -
         experiment_id: the experiment.
         upkeep: what it is done with.
         least: fewer runs are left alone, unless they have waited for long.
+
+    Raises:
+        Unavailable: it fails although nobody else changes anything, as when an object is lost.
     """
-    settled = 0
+    settled, versions = 0, set[int]()
     for _ in range(_ATTEMPTS):
         compaction = Compaction(call, experiment_id, upkeep)
+        versions.add(compaction.version)
         try:
             for count in compaction.settle(least):
                 settled += count
             compaction.merge()
             compaction.refresh()
-        except ConditionFailed:  # somebody else was quicker: see what is left to do
-            continue
-        return Compacted(settled, len(compaction.parts), upkeep.spare())
+        except ConditionFailed as failure:  # somebody else was quicker: see what is left to do
+            reason = failure
+        else:
+            return Compacted(settled, len(compaction.parts), upkeep.spare())
+    if len(versions) == 1:
+        raise Unavailable(f"the snapshot of experiment {experiment_id} can be neither read nor changed") from reason
     return Compacted(settled, len(compaction.parts), done=False)
 
 
@@ -111,6 +117,7 @@ class Compaction:
 
     Attributes:
         parts: the parts, as they were read or written last.
+        version: the pointer's version as it was read or written last.
     """
 
     def __init__(self, call: Call, experiment_id: str, upkeep: Upkeep) -> None:
@@ -120,15 +127,15 @@ class Compaction:
         self._store = MaintenanceStore(upkeep.tables, call, upkeep.blobs)
         self._reader = Reader(upkeep.blobs, call.workspace)
         self._cabinet = Cabinet(call.workspace, experiment_id, upkeep.tabular, upkeep.blobs)
-        self.parts, self._v = self._store.parts(experiment_id)
-        self._files, self._files_v = self._store.files(experiment_id) if self._v else ({}, 0)
+        self.parts, self.version = self._store.parts(experiment_id)
+        self._files, self._files_v = self._store.files(experiment_id) if self.version else ({}, 0)
 
     # --- settling -------------------------------------------------------------------------
 
     def settle(self, least: int) -> Iterator[int]:
         """Leave the runs that ended to the snapshot, group by group; yield how many. Compact long ones that go on."""
         overview = self._store.overview(self._experiment_id)
-        if overview.v != self._v:
+        if overview.v != self.version:
             raise ConditionFailed("the snapshot changed while the experiment's runs were read", ())
         now = _milliseconds(self._upkeep.wall())
         ended = [held for held in overview.held if ripe(held.run, now)]
@@ -233,13 +240,16 @@ class Compaction:
         self._store.put_on_trial([trial for trial in trials if trial.names], self._upkeep.wall())
 
     def _switch(self, parts: Sequence[Part], files: Mapping[str, Files]) -> None:
-        """Let the snapshot be of these parts, and remove what other tools would find twice."""
-        writes: list[Write] = [self._store.put_parts(self._experiment_id, parts, self._v)]
+        """Let the snapshot be of these parts, unless it was collected; remove what other tools would find twice."""
+        writes = [
+            self._store.put_parts(self._experiment_id, parts, self.version),
+            self._store.exists(self._experiment_id),
+        ]
         changed, going = files != self._files, _keys(self._files) - _keys(files)
         if changed:
             writes.append(self._store.put_files(self._experiment_id, files, self._files_v))
         self._upkeep.tables.write(writes)
-        self.parts, self._v = tuple(parts), self._v + 1
+        self.parts, self.version = tuple(parts), self.version + 1
         self._files, self._files_v = dict(files), self._files_v + changed
         if going:
             self._upkeep.blobs.delete_many(BUCKET, sorted(going))

@@ -103,7 +103,7 @@ def get_of_model(call: Call, message: GetModelArtifact, *, tables: Tables, blobs
 
 def upload(call: Call, message: UploadArtifact, body: bytes, *, tables: Tables, blobs: Blobs) -> None:
     """Take a small file that a browser sends (a run's notes)."""
-    said = {"run_uuid": message.run_id or message.run_uuid, "path": message.path, "data": body}
+    said = {"run_uuid": message.run_id or message.run_uuid, "path": checked_path(message.path), "data": body}
     for name, value in said.items():
         if not value:
             raise InvalidInput(f"Request must specify {name}.")

@@ -58,6 +58,12 @@ def histories(call: Call, message: GetHistories, *, tables: Tables, blobs: Blobs
     """Return the points of a metric in some runs, by run and as ``history`` orders them, up to a number in all."""
     if not message.run_id:
         raise InvalidInput("GetMetricHistoryBulk request must specify at least one run_id.")
+    if (count := len(message.run_id)) > RUNS_LIMIT:
+        raise InvalidInput(
+            f"GetMetricHistoryBulk request cannot specify more than {RUNS_LIMIT} run_ids. Received {count} run_ids."
+        )
+    if not message.metric_key:
+        raise InvalidInput("GetMetricHistoryBulk request must specify a metric_key.")
     found = _of_runs(call, message.run_id, message.metric_key, TrackingStore(tables, call, blobs), list)
     limit, told = min(max(0, message.max_results), PAGE_LIMIT), []
     for run_id, rows in sorted(found.items()):
@@ -68,6 +74,12 @@ def histories(call: Call, message: GetHistories, *, tables: Tables, blobs: Blobs
 
 def samples(call: Call, message: SampleHistories, *, tables: Tables, blobs: Blobs, log: Log) -> str:
     """Return evenly spread points of a metric in some runs, by step, the first and last of each run among them."""
+    if (count := len(message.run_ids)) > RUNS_LIMIT:
+        raise InvalidInput(
+            f"GetMetricHistoryBulkInterval request must specify at most {RUNS_LIMIT} run_ids. Received {count} run_ids."
+        )
+    if not message.metric_key:
+        raise InvalidInput("Missing value for required parameter 'metric_key'.")
     if not 1 <= message.max_results <= SAMPLE_LIMIT:
         raise InvalidInput(f"max_results must be between 1 and {SAMPLE_LIMIT}.")
     if (message.start_step is None) != (message.end_step is None):
@@ -107,8 +119,6 @@ def _of_runs(
     store: TrackingStore,
     choose: Callable[[Sequence[Row]], Sequence[Row]],
 ) -> dict[str, Sequence[Row]]:
-    if len(run_ids) > RUNS_LIMIT:
-        raise InvalidInput(f"the request must specify at most {RUNS_LIMIT} run_ids. Received {len(run_ids)} run_ids.")
     wanted = list(dict.fromkeys(run_ids))
     for run_id in wanted:
         call.authorise("runs:read", f"experiment/{experiment_of_run(run_id)}")

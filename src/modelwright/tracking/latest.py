@@ -21,6 +21,9 @@ A metric's newest value is the larger of its entry in ``m`` and in its shard (CR
 shards). Folding writes the shards before it empties ``m``: what is interrupted in between is
 merely there twice. A reader who sees more folds in ``METRICS`` than in shard 0 read them in between, and reads again.
 ``settle`` changes ``n`` of all items, so that no write that was on its way before it can come after it.
+
+A run is ``full`` when it has as many metrics as an answer can hold, or when its writers never let ``m`` be folded. Then
+all writes go to the shards, where new metrics are refused if there is no room for them.
 """
 
 import json
@@ -28,6 +31,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -225,7 +229,7 @@ class LatestMetrics:
                 continue
             return
         if size > _FULL:
-            self._tables.write([Update(TABLE, self._hot, {"stage": FULL}, Is("stage", OPEN))])
+            self._fill()
 
     def begin(self, entries: Entries) -> list[Write]:
         """Return the writes of a new run's metrics."""
@@ -273,6 +277,11 @@ class LatestMetrics:
         opened = {"stage": OPEN} if standing.stage == FULL and not shards.over else {}
         self._tables.write([Update(TABLE, self._hot, {"m": {}, "folds": folds, "n": n + 1, **opened}, Is("n", n))])
         if standing.stage == OPEN and shards.over:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Let nobody raise entries without a look at the shards, unless the run is closed by now."""
+        with suppress(ConditionFailed):
             self._tables.write([Update(TABLE, self._hot, {"stage": FULL}, Is("stage", OPEN))])
 
     def _put(self, puts: Sequence[Put]) -> None:

@@ -42,8 +42,9 @@ def log_parameter(call: Call, message: LogParameter, *, tables: Tables, blobs: B
 def log_batch(call: Call, message: LogBatch, *, tables: Tables, blobs: Blobs, log: Log) -> dict[str, Any]:
     """Log metrics, params and tags; raises ``InvalidInput`` over a limit or on a changed param."""
     check_batch(message.metrics, message.params, message.tags)
-    places = {metric.key: n for n, metric in reversed(list(enumerate(message.metrics)))}
-    keys = [checked_key(key, f"metrics[{n}].name") for key, n in places.items()]
+    numbers = range(len(message.metrics))
+    firsts = dict(zip((m.key for m in reversed(message.metrics)), reversed(numbers), strict=True))
+    keys = [checked_key(key, f"metrics[{n}].name") for key, n in firsts.items()]
     given_params, given_tags = params(message.params), tags(message.tags)
     store, run_id = TrackingStore(tables, call, blobs), message.run
     if given_params or given_tags or not keys:

@@ -114,6 +114,10 @@ class MaintenanceStore(TrackingStore):
         """Forget a trial."""
         self._tables.write([Delete(TABLE, key, Anything())])
 
+    def exists(self, experiment_id: str) -> Write:
+        """Return the check that an experiment was not collected."""
+        return Check(TABLE, self._experiment_key(experiment_id), Exists())
+
     # --- snapshots ------------------------------------------------------------------------
 
     def settle(self, runs: Sequence[Held]) -> int:

@@ -210,7 +210,7 @@ class LogInputs(OfRun):
 class LogOutputs(OfRun):
     """``runs/outputs``."""
 
-    models: tuple[ModelOutput, ...]
+    models: tuple[ModelOutput, ...] | None = None
 
 
 class LogModel(OfRun):
@@ -239,7 +239,7 @@ class GetHistories(Message):
     """``metrics/get-history-bulk``."""
 
     run_id: Texts = ()
-    metric_key: str
+    metric_key: str = ""
     max_results: int = 25_000
 
 

@@ -1,7 +1,7 @@
 """The round that ``maintain`` makes: every experiment of every workspace that it knows, as far as time allows.
 
-Nothing lists the workspaces of a stack: a token brings its workspace with it. So each is noted when a run ends in it,
-which is when there is something to maintain. A round goes on where the last one ended.
+Nothing lists the workspaces of a stack: a token brings its workspace with it. So each is noted when a run ends in it
+(or somebody asks), which is when there is something to maintain. A round goes on where the last one ended.
 """
 
 import zlib
@@ -34,6 +34,7 @@ def compact_now(call: Call, experiment_id: str, upkeep: Upkeep) -> Compacted:
     call.authorise(ACTION, f"experiment/{experiment_id}")
     if TrackingStore(upkeep.tables, call, upkeep.blobs).experiment(experiment_id) is None:
         raise NotFound(f"No Experiment with id={experiment_id} exists")
+    remember_workspace(call.workspace, upkeep.tables)
     return compact(call, experiment_id, upkeep)
 
 

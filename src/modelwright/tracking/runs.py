@@ -162,8 +162,9 @@ def log_inputs(call: Call, message: LogInputs, *, tables: Tables, blobs: Blobs, 
     """Record the datasets and logged models that a run reads."""
     store = TrackingStore(tables, call, blobs)
     run = writable(call, message.run, store).run
-    datasets = store.put_datasets(run.experiment_id, [d.dataset for d in message.datasets])
-    tables.write([*store.put_run(run.with_inputs(message.datasets, message.models)), *datasets])
+    for dataset in store.put_datasets(run.experiment_id, [d.dataset for d in message.datasets]):
+        tables.write([dataset])  # by itself: together they may be more than a transaction takes
+    tables.write(store.put_run(run.with_inputs(message.datasets, message.models)))
     remember_uses(call, run.experiment_id, message.datasets, tables=tables)
     return {}
 
@@ -172,6 +173,8 @@ def log_outputs(call: Call, message: LogOutputs, *, tables: Tables, blobs: Blobs
     """Record the logged models that a run made."""
     store = TrackingStore(tables, call, blobs)
     run = writable(call, message.run, store).run
+    if message.models is None:
+        raise InvalidInput("Missing value for required parameter 'models'.")
     outputs = tuple(dict.fromkeys((*run.model_outputs, *message.models)))
     tables.write(store.put_run(run.model_copy(update={"model_outputs": outputs})))
     return {}

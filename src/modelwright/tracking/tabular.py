@@ -7,6 +7,7 @@ files are written again without them. What the files look like is the business o
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,8 @@ from modelwright.storage import Blobs
 from modelwright.tracking.entities import Point, Run
 
 BUCKET: Final = "lake"
+POINTS_ROWS: Final = 5_000_000
+"""So many points at most go into a new file."""
 POINTS_BYTES: Final = 64_000_000
 """A file of points is merged with others up to this size."""
 
@@ -85,10 +88,10 @@ class Cabinet:
 
     def fresh(self, name: str, runs: Sequence[Run], points: Iterable[tuple[str, Point]]) -> Filing:
         """Return the files of runs that had none; ``name`` must be one that no file ever had."""
-        return _filing(
-            {self._key("runs", name): self.tabular.runs(runs)},
-            {self._key("points", name): self.tabular.points(points)},
-        )
+        written, rest = dict[str, bytes](), iter(points)
+        while body := self.tabular.points(islice(rest, POINTS_ROWS)):
+            written[self._key("points", f"{name}-{len(written)}")] = body
+        return _filing({self._key("runs", name): self.tabular.runs(runs)}, written)
 
     def merged(self, name: str, known: Sequence[tuple[Files, Collection[str]]], gone: int = 0) -> Filing:
         """Return the files that tell what others tell, without the runs that are gone from each.
