@@ -52,6 +52,8 @@ _KEY_LIMIT = 200
 _BODY_LIMIT = 4_500_000
 """What surely fits: Lambda takes 6 MB with the envelope, and binary bodies come as base64."""
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
 M = TypeVar("M", bound=BaseModel)
 
 STATUS: tuple[tuple[type[errors.ModelwrightError], int, str], ...] = (
@@ -199,6 +201,8 @@ class Request:
             raise errors.InvalidInput(f"the body is no JSON: {error}") from error
         if not isinstance(body, dict):
             raise errors.InvalidInput(f"the body must be a JSON object, it is a {type(body).__name__}")
+        if _SURROGATE.search(self.raw) and not _unicode(body):
+            raise errors.InvalidInput("the body has text with half of a surrogate pair (\\ud800 to \\udfff)")
         return body
 
     def parse(self, model: type[M]) -> M:
@@ -509,6 +513,14 @@ class Function:
         counts = {name: count for name, count in self.wiring.meter.take().items() if count}
         details: dict[str, Any] = {"outcome": outcome, "correlation_id": correlation, "ms": spent, **counts, **more}
         self._logger.info(what, **details)
+
+
+def _unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_time(text: str) -> datetime:

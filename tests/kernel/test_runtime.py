@@ -318,6 +318,19 @@ def test_a_lost_race_is_run_again_on_fresh_state_and_told_when_it_is_always_lost
     assert (status, answer["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
 
 
+@pytest.mark.parametrize("body", [rb'{"a": "\ud800"}', rb'{"a": {"\udfff": 1}}', rb'{"a": ["x\uDC00\ud800"]}'])
+def test_text_with_half_of_a_surrogate_pair_is_the_callers_fault(wiring: Wiring, body: bytes) -> None:
+    told = Function("told", routes=(Route("POST", "/", lambda request, _: request.json()),), wiring=wiring)
+    status, answer = Caller(told)("POST", "/", body)
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "surrogate" in answer["message"]
+
+
+def test_a_whole_surrogate_pair_is_text(wiring: Wiring) -> None:
+    told = Function("told", routes=(Route("POST", "/", lambda request, _: request.json()),), wiring=wiring)
+    assert Caller(told)("POST", "/", rb'{"a": "\ud83d\ude00"}') == (200, {"a": "\U0001f600"})
+
+
 def test_a_request_is_named_by_its_key_or_else_by_the_gateway(wiring: Wiring) -> None:
     named = Function("named", routes=(Route("POST", "/", lambda request, _: [request.call.request]),), wiring=wiring)
     assert Caller(named)("POST", "/", {}, idempotency_key="7") == (200, ["key 7"])

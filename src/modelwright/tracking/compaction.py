@@ -55,6 +55,8 @@ PART_BYTES: Final = 48_000_000
 """Of both objects, compressed: what surely fits into memory when it is merged."""
 GROUP_RUNS, GROUP_VALUES = 5_000, 1_000_000
 """What goes into one new part: so many runs, with so many metrics, params and tags."""
+DATASETS_BYTES: Final = 256_000_000
+"""So much of the schemas and profiles that a group read is held at once; rows beyond tell the datasets without."""
 IDLE: Final = 30 * 86_400_000
 """A run that began so many milliseconds ago and never ended is settled too; a write opens it again."""
 PATIENCE: Final = 86_400_000
@@ -154,7 +156,7 @@ class Compaction:
         self._switch(self._without(run_ids), self._files)
 
     def _add(self, runs: Sequence[Run]) -> None:
-        name, datasets = self._upkeep.make_id(), self._store.datasets(runs)
+        name, datasets = self._upkeep.make_id(), self._store.datasets(runs, DATASETS_BYTES)
         rows = [row_of(run, datasets) for run in runs]
         points = ((run.run_id, point) for run in runs for point in self._points(run.run_id))
         filing = self._cabinet.fresh(name, runs, points)

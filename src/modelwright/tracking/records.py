@@ -89,16 +89,17 @@ class RecordStore:
             writes.append(Put(TABLE, {**key._asdict(), **item}, Anything()))
         return writes
 
-    def datasets(self, runs: Sequence[Run]) -> dict[tuple[str, str], Dataset]:
+    def datasets(self, runs: Sequence[Run], room: int = ANSWER_BYTES) -> dict[tuple[str, str], Dataset]:
         """Return the datasets that runs read, by name and digest.
 
-        Of long ones as many as fit into an answer are complete; of the others schema and profile are left out.
+        Of long ones as many as there is room for (in bytes, an answer's unless told) are complete; of the others
+        schema and profile are left out.
         """
         wanted = {
             self._dataset_key(r.experiment_id, d.name, d.digest): (d.name, d.digest) for r in runs for d in r.datasets
         }
         found = self._tables.batch_get(TABLE, list(wanted)) if wanted else {}
-        told, room = {}, ANSWER_BYTES
+        told = {}
         for key, item in ((key, found[key]) for key in wanted if key in found):
             room -= documents.size(item) if "brief" in item else 0
             text = item["brief"] if room < 0 and "brief" in item else documents.read(item, self._blobs)
