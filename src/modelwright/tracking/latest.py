@@ -81,12 +81,13 @@ def latest_of(entry: bytes) -> Latest:
 
 def entries_of(points: Iterable[Point]) -> dict[str, bytes]:
     """Return the largest entry of each metric."""
-    found: dict[str, bytes] = {}
+    newest: dict[str, tuple[int, int, float, bool]] = {}
     for key, value, timestamp, step in points:
-        entry = entry_of(value, timestamp, step)
-        if key not in found or entry > found[key]:
-            found[key] = entry
-    return found
+        nan = math.isnan(value)
+        rank = (step, timestamp, 0.0 if nan else value + 0.0, nan)
+        if key not in newest or rank > newest[key]:
+            newest[key] = rank
+    return {key: entry_of(math.nan if nan else value, at, step) for key, (step, at, value, nan) in newest.items()}
 
 
 def merged(known: Entries, more: Entries) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 import posixpath
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import unquote, urlparse
 
 from modelwright.artifacts import path_of
@@ -19,6 +20,8 @@ _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
 def checked_key(key: str, parameter: str) -> str:
     """Return a key of a metric, param or tag; raises ``InvalidInput``."""
+    if _good(key):
+        return key
     if not key:
         raise InvalidInput(f"Missing value for required parameter '{parameter}'.")
     if len(key) > KEY_LENGTH:
@@ -28,11 +31,17 @@ def checked_key(key: str, parameter: str) -> str:
         raise InvalidInput(
             f"Invalid value \"{key}\" for parameter '{parameter}' supplied: names may only contain {allowed}"
         )
-    if posixpath.normpath(key) != key or key == "." or key.startswith(("..", "/")):
-        raise InvalidInput(
-            f"Invalid value \"{key}\" for parameter '{parameter}' supplied: it must be a plain relative path"
-        )
-    return key
+    raise InvalidInput(
+        f"Invalid value \"{key}\" for parameter '{parameter}' supplied: it must be a plain relative path"
+    )
+
+
+@lru_cache(8192)
+def _good(key: str) -> bool:
+    """Say whether a key is one; the same come again and again."""
+    if not 0 < len(key) <= KEY_LENGTH or not _KEY.fullmatch(key):
+        return False
+    return posixpath.normpath(key) == key and key != "." and not key.startswith(("..", "/"))
 
 
 def checked_experiment_id(identity: str) -> str:
