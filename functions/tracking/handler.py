@@ -9,6 +9,7 @@ from modelwright.events import ModelVersionCreated, ModelVersionDeleted, Registe
 from modelwright.runtime import Answer, Function, Request, Route, Wiring, protocol, said_in_json
 from modelwright.tracking import (
     datasets,
+    evaluation_datasets,
     experiments,
     files,
     graphql,
@@ -22,6 +23,7 @@ from modelwright.tracking import (
     traces,
     trainings,
 )
+from modelwright.tracking import evaluation_messages as e
 from modelwright.tracking import messages as m
 from modelwright.tracking import trace_messages as t
 from modelwright.tracking.server import NO_GATEWAY, NO_TELEMETRY, SERVER_INFO, TELEMETRY_REFUSED
@@ -154,6 +156,19 @@ ROUTES = (
     rpc("DELETE", "traces/<trace_id>/tags", t.UntagTrace, traces.delete_tag),
     Route("GET", "/<api>/<api_version>/mlflow/get-trace-artifact", _trace_data),
     Route("POST", "/v1/traces", _receive_spans),
+    rpc("POST", "datasets/create", e.CreateDataset, evaluation_datasets.create),
+    rpc("GET", "datasets/search", e.SearchEvaluationDatasets, evaluation_datasets.search),
+    rpc("POST", "datasets/search", e.SearchEvaluationDatasets, evaluation_datasets.search),
+    rpc("GET", "datasets/<dataset_id>", e.OfDataset, evaluation_datasets.get),
+    rpc("DELETE", "datasets/<dataset_id>", e.OfDataset, evaluation_datasets.delete),
+    rpc("PATCH", "datasets/<dataset_id>/tags", e.SetDatasetTags, evaluation_datasets.set_tags),
+    rpc("DELETE", "datasets/<dataset_id>/tags/<path:key>", e.DeleteDatasetTag, evaluation_datasets.delete_tag),
+    rpc("POST", "datasets/<dataset_id>/records", e.UpsertRecords, evaluation_datasets.upsert),
+    rpc("GET", "datasets/<dataset_id>/records", e.GetRecords, evaluation_datasets.records),
+    rpc("DELETE", "datasets/<dataset_id>/records", e.DeleteRecords, evaluation_datasets.delete_records),
+    rpc("GET", "datasets/<dataset_id>/experiment-ids", e.OfDataset, evaluation_datasets.experiment_ids),
+    rpc("POST", "datasets/<dataset_id>/add-experiments", e.OfExperiments, evaluation_datasets.add_experiments),
+    rpc("POST", "datasets/<dataset_id>/remove-experiments", e.OfExperiments, evaluation_datasets.remove_experiments),
 )
 
 handler = Function(

@@ -2,7 +2,7 @@
 
 What is accepted, and what it means, is what MLflow 3.18's SQL store accepts and means; like that, this reads
 with ``sqlparse`` (``expressions``). Each kind of thing has a dialect: ``RUNS``, ``EXPERIMENTS``,
-``LOGGED_MODELS``, ``REGISTERED_MODELS``, ``MODEL_VERSIONS``, ``TRACES``.
+``LOGGED_MODELS``, ``REGISTERED_MODELS``, ``MODEL_VERSIONS``, ``TRACES``, ``EVALUATION_DATASETS``.
 
 A thing that lacks the key matches no clause but ``IS NULL``; NaN matches ``!=`` alone. ``LIKE`` is
 case-sensitive, ``ILIKE`` is not; ``%`` is any text and ``_`` any character. Quotes inside a value stay as
@@ -396,4 +396,15 @@ TRACES: Final = Searchable(
     nullable=("tags", "metadata"),
     quoted_prefixes=True,
     order_names=_same("experiment_id", "request_id", "status", "name", "run_id", *_TIMES.values(), **_TIMES),
+)
+EVALUATION_DATASETS: Final = Searchable(
+    "an evaluation dataset",
+    ("name", "created_by", "last_updated_by"),
+    ("created_time", "last_update_time"),
+    prefixes=_same("tags"),
+    lists=("name",),
+    nullable=(),
+    whole=("created_time", "last_update_time"),
+    order_prefixes={},
+    order_names=_same("name", "created_time", "last_update_time"),
 )

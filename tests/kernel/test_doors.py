@@ -2,16 +2,20 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.http import Caller, handler_of, memory_wiring, payload
 
+from modelwright.context import Call
 from modelwright.project import current_key
 from modelwright.runtime import Route, Wiring
 from modelwright.storage import Anything, Put
 from modelwright.team import read_team
+from modelwright.tracking.evaluation_entities import EvaluationDataset
+from modelwright.tracking.evaluation_store import EvaluationStore
 from modelwright.tracking.server import NO_TELEMETRY, TELEMETRY_REFUSED
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +49,12 @@ TRACES = {
     f"{API}/traces/delete-traces": {"experiment_id": "0", "request_ids": ["flights"]},
     "/v1/traces": {"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]},
 }
+DATASET = f"{API}/datasets/flights"
+DATASETS = {
+    f"{API}/datasets/create": {"name": "flights", "experiment_ids": ["0"], "tags": "{}"},
+    f"{DATASET}/tags": {"tags": '{"k": "1"}'},
+    f"{DATASET}/records": {"records": '[{"inputs": {"question": "why"}}]'},
+}
 
 
 def stack(project: str, *, populated: bool = True) -> Wiring:
@@ -58,6 +68,12 @@ def stack(project: str, *, populated: bool = True) -> Wiring:
         tracking, registry = (Caller(handler_of(name, wiring)) for name in ("tracking", "registry"))
         tracking.ok("POST", f"{API}/experiments/create", {"name": "flights"})
         tracking.ok("POST", f"{API}/traces", TRACES[f"{API}/traces"])
+        call = Call("default", "ann", datetime(2026, 1, 1, tzinfo=UTC), "c-1")
+        dataset = EvaluationDataset(
+            dataset_id="flights", name="flights", created_time=1, last_update_time=1, experiment_ids=("0",)
+        )
+        wiring.tables.write([EvaluationStore(wiring.tables, call, wiring.blobs).put(dataset)])
+        tracking.ok("POST", f"{DATASET}/records", DATASETS[f"{DATASET}/records"])
         registry.ok("POST", f"{API}/registered-models/create", {"name": "flights"})
         registry.ok("POST", f"{API}/model-versions/create", {"name": "flights", "source": "s3://x/y"})
     return wiring
@@ -81,10 +97,11 @@ def request(route: Route, project: str) -> tuple[str, str, Any]:
         "experiment_ids": ["0"], "source": "s3://x/y", "metric_key": "k", "model_id": "flights", "reason": "because",
         "timestamp": 1, "trace_id": "flights", "request_id": "flights",
         "status": "LOGGED_MODEL_READY", "path": "1/run/artifacts", "artifact_file_path": "file.txt",
-        "run_ids": ["r"], "model_json": "{}",
+        "run_ids": ["r"], "model_json": "{}", "dataset_record_ids": ["r"],
     }  # fmt: skip
     own = {
         **TRACES,
+        **DATASETS,
         "/v1/projects": {"project": json.loads(project)},
         "/v1/access/tokens": {"actor": "eve", "grants": [{"role": "admin"}]},
         "/v1/access/principals": PRINCIPAL,
