@@ -33,7 +33,7 @@ from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
 from modelwright.governance.access import Grant, Identity, identify, require
 from modelwright.log import Log, new_id
 from modelwright.project import Project, load_current
-from modelwright.protocol import faults, without_nulls
+from modelwright.protocol import check_depth, faults, without_nulls
 from modelwright.storage import Blobs, BucketName, TableName, Tables
 
 if TYPE_CHECKING:
@@ -201,6 +201,7 @@ class Request:
             raise errors.InvalidInput(f"the body is no JSON: {error}") from error
         if not isinstance(body, dict):
             raise errors.InvalidInput(f"the body must be a JSON object, it is a {type(body).__name__}")
+        check_depth(self.raw, body)
         if _SURROGATE.search(self.raw) and not _unicode(body):
             raise errors.InvalidInput("the body has text with half of a surrogate pair (\\ud800 to \\udfff)")
         return body
