@@ -56,7 +56,7 @@ class Gallery:
         return experiment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gallery(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """The runs of ``gallery_script.py``."""
     token = token_of_workspace(desk.running, WORKSPACE)
@@ -68,13 +68,13 @@ def gallery(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     return Gallery(desk.running.url, token, **json.loads(said.lines[-1]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pictures are kept; pytest keeps the folders of its last runs, and ``--basetemp`` says where."""
     return tmp_path_factory.mktemp("screenshots", numbered=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium here")
@@ -100,7 +100,7 @@ def stranger(browser: Browser, gallery: Gallery, shots: Path) -> Iterator[Visito
     yield from visiting(browser, gallery.url, shots)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in(browser: Browser, gallery: Gallery) -> StorageState:
     """The cookies of a browser in which somebody signed in."""
     context = browser.new_context()

@@ -16,7 +16,7 @@ REGION = "us-east-1"
 BUCKETS = ("landing", "lake")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -26,7 +26,7 @@ def cloud() -> Iterator[None]:
             yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed_tables(cloud: None) -> DynamoTables:
     client = boto3.client("dynamodb")
     for table in ("log", "registry"):
@@ -51,7 +51,7 @@ def deployed_tables(cloud: None) -> DynamoTables:
     return DynamoTables(client, {"log": "stack-log", "registry": "stack-registry"})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed_blobs(cloud: None) -> S3Blobs:
     client = boto3.client("s3", config=Config(signature_version="s3v4", s3={"addressing_style": "path"}))
     for bucket in BUCKETS:

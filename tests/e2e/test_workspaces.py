@@ -32,11 +32,12 @@ class Held:
     quarantine: str
     token_id: str
     trace: str
+    dataset: str
     file: str
 
     @property
     def secrets(self) -> set[str]:
-        return {MARK, self.run, self.logged_model, self.quarantine, self.token_id, self.trace}
+        return {MARK, self.run, self.logged_model, self.quarantine, self.token_id, self.trace, self.dataset}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,8 @@ def held(desk: Desk) -> Held:
     place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
     info = {"trace_id": trace, "trace_location": place, "request_time": "2026-03-02T10:00:00Z", "state": "OK"}
     made("/api/3.0/mlflow/traces", {"trace": {"trace_info": {**info, "tags": {"t": MARK}}}})
+    asked = {"name": f"{MARK} questions", "experiment_ids": [experiment]}
+    dataset = made("/api/3.0/mlflow/datasets/create", asked)["dataset"]["dataset_id"]
     file = f"{experiment}/{run_id}/artifacts/{MARK}.txt"
     assert desk.ask("PUT", f"{FILES}/{file}", data=MARK.encode()).ok
     desk.land(f"nowhere/{MARK}.csv", b"1", datetime(2012, 7, 1, tzinfo=UTC))
@@ -70,7 +73,7 @@ def held(desk: Desk) -> Held:
     quarantine = next(one["id"] for one in found if MARK in one["upload_key"])
     grants = [{"role": "reader"}]
     token = made("/v1/access/tokens", {"actor": MARK, "grants": grants})["token"]
-    return Held(experiment, run_id, model_id, quarantine, token.split(".")[2], trace, file)
+    return Held(experiment, run_id, model_id, quarantine, token.split(".")[2], trace, dataset, file)
 
 
 def get_routes() -> Iterator[str]:
@@ -114,6 +117,7 @@ def requests_for(path: str, held: Held) -> list[str]:
         "training_id": ["x"],
         "request_id": [held.trace],
         "trace_id": [held.trace],
+        "dataset_id": [held.dataset],
     }
     filled = [path]
     for name in re.findall(r"<(?:path:)?(\w+)>", path):

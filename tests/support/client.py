@@ -30,7 +30,7 @@ def run_client(
     """
     with serve(tuple(desk.functions.values()), desk.blobs, seen) as url:
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
             "MLFLOW_TRACKING_URI": url,
             "MLFLOW_TRACKING_TOKEN": "mw.default.0123456789abcdef.secret",
             "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -71,7 +71,7 @@ class World:
         logging.log_batch(self.call(), batch, **self.given)
 
     def read(self, run_id: str, names: Sequence[str], context: str = "") -> None:
-        tags = (m.Pair(key="mlflow.data.context", value=context),) if context else ()
+        tags = (m.InputTag(key="mlflow.data.context", value=context),) if context else ()
         datasets = tuple(
             m.DatasetInput(dataset=m.Dataset(name=name, digest=f"d-{name}", source="s"), tags=tags) for name in names
         )

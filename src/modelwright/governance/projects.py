@@ -5,7 +5,6 @@ whoever loads code by a digest gets that code. The items are described in ``mode
 """
 
 import base64
-import binascii
 import hashlib
 
 from pydantic import BaseModel, ConfigDict
@@ -73,7 +72,7 @@ def _with_code(call: Call, message: ApplyProject, blobs: Blobs) -> Project:
         return declared.model_copy(update={"digest": digest, "wheel": ""})
     try:
         code = base64.b64decode(message.wheel, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidInput(f"the wheel of project {declared.name} is no base64: {error}") from error
     digest = hashlib.sha256(code).hexdigest()
     if declared.digest not in ("", digest):
