@@ -17,11 +17,11 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput
 from modelwright.log import Log
 from modelwright.storage import Blobs, Tables
+from modelwright.tracking.answers import ANSWER_BYTES
 from modelwright.tracking.messages import GetHistories, GetHistory, SampleHistories
 from modelwright.tracking.store import TrackingStore, experiment_of_run
 
 PAGE_LIMIT, RUNS_LIMIT, SAMPLE_LIMIT = 25_000, 100, 2500
-_ANSWER_BYTES = 4_500_000
 _POINT_BYTES = 120
 """About the bytes of a point in an answer, besides the names of metric and run, at most."""
 _THREADS = 16
@@ -47,7 +47,7 @@ def history(call: Call, message: GetHistory, *, tables: Tables, blobs: Blobs, lo
         call.authorise("runs:read", run.resource)
         rows = _rows(store, run.run_id, message.metric_key) if run.run_id != run_id else rows
     first = bisect_right(rows, after) if after else 0
-    fitting = _ANSWER_BYTES // (_POINT_BYTES + len(json.dumps(message.metric_key)))
+    fitting = ANSWER_BYTES // (_POINT_BYTES + len(json.dumps(message.metric_key)))
     chosen = rows[first : first + min(message.max_results, PAGE_LIMIT, fitting)]
     more = first + len(chosen) < len(rows)
     token = f',"next_page_token":"{_token(chosen[-1])}"' if more else ""

@@ -18,6 +18,7 @@ from modelwright.filters import TRACES, matches
 from modelwright.log import Log
 from modelwright.storage import Blobs, Tables
 from modelwright.tracking import spans as s
+from modelwright.tracking.answers import ANSWER_BYTES
 from modelwright.tracking.entities import Experiment
 from modelwright.tracking.experiments import load
 from modelwright.tracking.ordering import Ordering, Spot
@@ -40,7 +41,6 @@ from modelwright.tracking.trace_messages import (
 from modelwright.tracking.trace_store import Line, TraceStore
 from modelwright.tracking.validation import KEY_LENGTH, TAG_LENGTH, checked_experiment_id
 
-ANSWER_BYTES = 4_500_000
 DATA_FILE = "traces.json"
 
 
