@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from modelwright.context import Call
 from modelwright.events import ScheduleDue
 from modelwright.governance.anchoring import anchor
-from modelwright.runtime import Function, Wiring
+from modelwright.runtime import Function
+from modelwright.wiring import Wiring
 
 
 def anchor_roots(due: ScheduleDue, call: Call, wiring: Wiring) -> None:

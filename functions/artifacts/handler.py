@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from modelwright.artifacts import Signed
-from modelwright.runtime import Answer, Function, Request, Route, Wiring, protocol
+from modelwright.runtime import Answer, Function, Request, Route, protocol
 from modelwright.tracking import files, proxy
+from modelwright.wiring import Wiring
 
 _MLFLOW, _PROXY = "/<api>/<api_version>/mlflow", "/<api>/<api_version>/mlflow-artifacts"
 _PLAIN_BYTES = 1_000_000

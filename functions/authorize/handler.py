@@ -5,7 +5,8 @@ from typing import Any
 
 from modelwright.errors import Unauthenticated
 from modelwright.governance.access import authenticate, token_of
-from modelwright.runtime import Function, Wiring, headers_of
+from modelwright.runtime import Function, headers_of
+from modelwright.wiring import Wiring
 
 
 def authorize(event: dict[str, Any], wiring: Wiring) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from modelwright.context import Call
 from modelwright.errors import EndpointNotFound, Unauthenticated
 from modelwright.governance.access import COOKIE, authenticate, require, token_of
 from modelwright.insights.incidents import incidents
-from modelwright.runtime import Answer, Function, Request, Route, Wiring
+from modelwright.runtime import Answer, Function, Request, Route
+from modelwright.wiring import Wiring
 
 HTML = {
     "content-type": "text/html; charset=utf-8",

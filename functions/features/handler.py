@@ -6,7 +6,8 @@ from modelwright import teamcode
 from modelwright.features import push as pushes
 from modelwright.features import serving
 from modelwright.log import new_id
-from modelwright.runtime import Function, Request, Route, Wiring
+from modelwright.runtime import Function, Request, Route
+from modelwright.wiring import Wiring
 
 
 def push(request: Request, wiring: Wiring) -> dict[str, Any]:

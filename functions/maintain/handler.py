@@ -11,9 +11,10 @@ from modelwright.adapters.registrations import RegisteredVersions
 from modelwright.context import Call
 from modelwright.events import Delivery, RunEnded, ScheduleDue
 from modelwright.log import new_id
-from modelwright.runtime import Function, Request, Route, Wiring
+from modelwright.runtime import Function, Request, Route
 from modelwright.tracking import collection, rounds
 from modelwright.tracking.maintenance import Upkeep
+from modelwright.wiring import Wiring
 
 BACK = timedelta(days=8)
 IN_FLIGHT = timedelta(minutes=5)

@@ -6,7 +6,8 @@ from modelwright.context import Call
 from modelwright.errors import NotFound
 from modelwright.events import Delivery, ScheduleDue, UploadAccepted
 from modelwright.features import datasets, materialization
-from modelwright.runtime import Function, Request, Route, Wiring
+from modelwright.runtime import Function, Request, Route
+from modelwright.wiring import Wiring
 
 
 def follow_upload(delivery: Delivery, call: Call, wiring: Wiring) -> None:

@@ -7,7 +7,8 @@ from modelwright.context import Call
 from modelwright.events import AliasChanged, UploadAccepted
 from modelwright.monitoring import performance, uploads
 from modelwright.plugins import Kind, load
-from modelwright.runtime import Function, Request, Route, Upload, Wiring
+from modelwright.runtime import Function, Request, Route, Upload
+from modelwright.wiring import Wiring
 
 
 @cache

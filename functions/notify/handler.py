@@ -4,7 +4,8 @@ from modelwright.adapters.sns import SnsTopic
 from modelwright.context import Call
 from modelwright.events import Delivery, IncidentOpened
 from modelwright.insights import alerts, incidents
-from modelwright.runtime import Function, Wiring
+from modelwright.runtime import Function
+from modelwright.wiring import Wiring
 
 
 def follow(delivery: Delivery, call: Call, wiring: Wiring) -> None:

@@ -6,8 +6,9 @@ from modelwright import plugins
 from modelwright.adapters.featurestore import FeatureStore
 from modelwright.flavors import Flavor
 from modelwright.rollout.serving import Models, predict
-from modelwright.runtime import Function, Request, Route, Wiring
+from modelwright.runtime import Function, Request, Route
 from modelwright.teamcode import install
+from modelwright.wiring import Wiring
 
 
 def flavor(name: str) -> Flavor:

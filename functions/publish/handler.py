@@ -9,7 +9,8 @@ from modelwright.context import Call
 from modelwright.events import ScheduleDue
 from modelwright.governance import publishing
 from modelwright.log import LogItem
-from modelwright.runtime import Function, Wiring
+from modelwright.runtime import Function
+from modelwright.wiring import Wiring
 
 
 def take_stream(event: dict[str, Any], wiring: Wiring) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from modelwright.governance import access, projects
 from modelwright.plugins import gate
 from modelwright.registry import downloads, models, reactions, search, transitions, versions, views
 from modelwright.registry import messages as m
-from modelwright.runtime import Answer, Function, Request, Route, Wiring, protocol, rpc
+from modelwright.runtime import Answer, Function, Request, Route, protocol, rpc
+from modelwright.wiring import Wiring
 
 
 class IssueToken(BaseModel):

@@ -9,7 +9,8 @@ from modelwright.context import Call
 from modelwright.events import Delivery, ScheduleDue
 from modelwright.retraining import deciding
 from modelwright.retraining.trainers import Trainer
-from modelwright.runtime import Function, Request, Route, Wiring
+from modelwright.runtime import Function, Request, Route
+from modelwright.wiring import Wiring
 
 
 def note(use_case: Any, delivery: Delivery, call: Call, wiring: Wiring) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 from modelwright.context import Call
 from modelwright.events import AliasChanged, Delivery, ModelVersionCreated, PerformanceMeasured, ScheduleDue
 from modelwright.rollout import rollouts
-from modelwright.runtime import Function, Request, Route, Wiring
+from modelwright.runtime import Function, Request, Route
+from modelwright.wiring import Wiring
 
 
 def version(delivery: Delivery, call: Call, wiring: Wiring) -> None:

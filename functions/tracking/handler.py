@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from modelwright.events import ModelVersionCreated, ModelVersionDeleted, RegisteredModelChanged, TrainingCompleted
-from modelwright.runtime import Answer, Function, Request, Route, Wiring, protocol, said_in_json
+from modelwright.runtime import Answer, Function, Request, Route, protocol, said_in_json
 from modelwright.tracking import (
     datasets,
     evaluation_datasets,
@@ -27,6 +27,7 @@ from modelwright.tracking import evaluation_messages as e
 from modelwright.tracking import messages as m
 from modelwright.tracking import trace_messages as t
 from modelwright.tracking.server import NO_GATEWAY, NO_TELEMETRY, SERVER_INFO, TELEMETRY_REFUSED
+from modelwright.wiring import Wiring
 
 JSON = {"content-type": "application/json"}
 

@@ -8,8 +8,9 @@ from modelwright import plugins
 from modelwright.adapters.featurestore import FeatureStore
 from modelwright.flavors import Flavor
 from modelwright.retraining.training import Workshop, train
-from modelwright.runtime import Function, Wiring
+from modelwright.runtime import Function
 from modelwright.teamcode import loader
+from modelwright.wiring import Wiring
 
 
 def flavor(name: str) -> Flavor:

@@ -1,4 +1,4 @@
-"""What a Lambda function is made of: settings, wiring, routes and consumers, and errors as HTTP.
+"""What a Lambda function is made of: routes and consumers over its ``wiring``, and errors as HTTP.
 
 ``functions/<name>/handler.py`` names its routes and consumers and builds one ``Function`` of them:
 
@@ -21,25 +21,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from modelwright import errors
-from modelwright.adapters.metering import Meter, MeteredBlobs, MeteredTables
 from modelwright.context import Call
 from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
 from modelwright.governance.access import Grant, Identity, identify, require
-from modelwright.log import Log, new_id
-from modelwright.project import Project, load_current
+from modelwright.log import new_id
 from modelwright.protocol import check_depth, faults, without_nulls
-from modelwright.storage import Blobs, BucketName, TableName, Tables
-
-if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_s3 import S3Client
+from modelwright.storage import TableName
+from modelwright.wiring import Settings, Wiring
 
 AS_OF_HEADER = "x-modelwright-as-of"
 CORRELATION_HEADER = "x-correlation-id"
@@ -70,99 +64,6 @@ STATUS: tuple[tuple[type[errors.ModelwrightError], int, str], ...] = (
     (errors.NotImplementedHere, 501, "NOT_IMPLEMENTED"),
 )
 """Status and MLflow error code of each class; the first that fits counts."""
-
-
-class Settings(BaseModel):
-    """What the template tells a function through its environment.
-
-    Attributes:
-        workspace: the workspace of deliveries that carry none (uploads, schedules).
-        virtual_time: whether callers may say what time it is; only demo and test stacks do.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    function: str
-    workspace: str
-    bus: str
-    virtual_time: bool
-    tables: dict[TableName, str]
-    buckets: dict[BucketName, str]
-    environment: dict[str, str]
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read ``MODELWRIGHT_*`` variables."""
-
-        def named(prefix: str) -> dict[str, str]:
-            return {k.removeprefix(prefix).lower(): v for k, v in environment.items() if k.startswith(prefix)}
-
-        return cls.model_validate(
-            {
-                "function": environment.get("AWS_LAMBDA_FUNCTION_NAME", ""),
-                "workspace": environment.get("MODELWRIGHT_WORKSPACE", "default"),
-                "bus": environment.get("MODELWRIGHT_BUS", ""),
-                "virtual_time": environment.get("MODELWRIGHT_VIRTUAL_TIME", "refused") == "allowed",
-                "tables": named("MODELWRIGHT_TABLE_"),
-                "buckets": named("MODELWRIGHT_BUCKET_"),
-                "environment": {k: v for k, v in environment.items() if k.startswith("MODELWRIGHT_")},
-            }
-        )
-
-
-class Wiring:
-    """The collaborators of use cases, each made when first asked for and kept while the process lives.
-
-    Args:
-        settings: the function's settings.
-        tables: instead of DynamoDB, in tests.
-        blobs: instead of S3, in tests.
-    """
-
-    def __init__(self, settings: Settings, *, tables: Tables | None = None, blobs: Blobs | None = None) -> None:
-        self.settings = settings
-        self._tables = tables
-        self._blobs = blobs
-        self.cache: dict[str, Any] = {}
-        self.meter = Meter()
-
-    @cached_property
-    def tables(self) -> Tables:
-        """The tables that this function was given, with what they cost counted."""
-        return MeteredTables(self._tables or self._dynamodb(), self.meter)
-
-    @cached_property
-    def blobs(self) -> Blobs:
-        """The buckets that this function was given, with what they cost counted."""
-        return MeteredBlobs(self._blobs or self._s3(), self.meter)
-
-    def _dynamodb(self) -> Tables:
-        from modelwright.adapters.dynamodb import DynamoTables
-
-        return DynamoTables(_client("dynamodb"), self.settings.tables)
-
-    def _s3(self) -> Blobs:
-        from modelwright.adapters.s3 import S3Blobs
-
-        return S3Blobs(lambda: cast("S3Client", _client("s3")), self.settings.buckets)
-
-    @cached_property
-    def log(self) -> Log:
-        """The log, over this function's tables."""
-        return Log(self.tables)
-
-    @cached_property
-    def events(self) -> "EventBridgeClient":
-        """EventBridge; for ``publish`` alone."""
-        return cast("EventBridgeClient", _client("events"))
-
-    @cached_property
-    def functions(self) -> "LambdaClient":
-        """Lambda; for trainers."""
-        return cast("LambdaClient", _client("lambda"))
-
-    def project(self, workspace: str) -> Project:
-        """Return the workspace's current project; raises ``NotFound``."""
-        return load_current(self.tables, workspace)
 
 
 @dataclass(frozen=True)
@@ -562,16 +463,6 @@ def _request_name(event: dict[str, Any]) -> str:
 
 def _deny(action: str, resource: str) -> None:
     raise errors.Unauthenticated(f"a token is needed to {action} on {resource}")
-
-
-def _client(service: str) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    config = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32)
-    if service == "s3":
-        config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "path"}))
-    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def headers_of(event: dict[str, Any]) -> dict[str, str]:

@@ -13,7 +13,8 @@ from support.cloud import Cloud, KeptMeter, Wire, rounds
 from support.http import handler_of, payload
 
 from bench.costs import Cost, Failed
-from modelwright.runtime import Function, Wiring
+from modelwright.runtime import Function
+from modelwright.wiring import Wiring
 
 _TRANSACTION = "dynamodb.TransactWriteItems"
 

@@ -17,7 +17,8 @@ from support.http import handler_of, payload
 from faults.plan import Request, requests
 from modelwright.adapters.dynamodb import DynamoTables
 from modelwright.adapters.s3 import S3Blobs
-from modelwright.runtime import Function, Settings, Wiring
+from modelwright.runtime import Function
+from modelwright.wiring import Settings, Wiring
 
 LOST = 0.1
 RESENT = frozenset({408, 429, 500, 502, 503, 504})

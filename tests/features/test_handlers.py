@@ -21,8 +21,9 @@ from modelwright.features import datasets
 from modelwright.governance.access import Grant
 from modelwright.log import Log
 from modelwright.project import current_key
-from modelwright.runtime import Function, Settings, Wiring
+from modelwright.runtime import Function
 from modelwright.storage import Anything, Put
+from modelwright.wiring import Settings, Wiring
 
 EVENTS = Path(__file__).parents[2] / "events"
 NOON = "2013-02-01T13:00:00+00:00"

@@ -11,7 +11,8 @@ from modelwright.context import Call
 from modelwright.errors import Forbidden, InvalidInput, Unauthenticated
 from modelwright.governance.access import Grant, admit_principal, identify, principal_of, require
 from modelwright.log import Log
-from modelwright.runtime import Function, Request, Route, Settings, Wiring
+from modelwright.runtime import Function, Request, Route
+from modelwright.wiring import Settings, Wiring
 
 ROLE = "arn:aws:iam::123456789012:role/trainer"
 SESSION = "arn:aws:sts::123456789012:assumed-role/trainer/nightly"

@@ -11,12 +11,13 @@ from support.http import Caller, handler_of, memory_wiring, payload
 
 from modelwright.context import Call
 from modelwright.project import current_key
-from modelwright.runtime import Route, Wiring
+from modelwright.runtime import Route
 from modelwright.storage import Anything, Put
 from modelwright.team import read_team
 from modelwright.tracking.evaluation_entities import EvaluationDataset
 from modelwright.tracking.evaluation_store import EvaluationStore
 from modelwright.tracking.server import NO_TELEMETRY, TELEMETRY_REFUSED
+from modelwright.wiring import Wiring
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))

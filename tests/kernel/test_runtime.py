@@ -22,15 +22,14 @@ from modelwright.runtime import (
     Function,
     Request,
     Route,
-    Settings,
     Upload,
-    Wiring,
     mlflow_error,
     parse_time,
     rpc,
     status_of,
 )
 from modelwright.storage import Absent, Is, Item, Key, Put, Write
+from modelwright.wiring import Settings, Wiring
 
 NOW = datetime(2013, 5, 1, tzinfo=UTC)
 

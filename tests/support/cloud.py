@@ -25,7 +25,7 @@ from e2e.shell import free_port
 
 from modelwright.adapters.metering import Meter
 from modelwright.local.emulator import REGION, Credentials, Emulator
-from modelwright.runtime import Settings, Wiring
+from modelwright.wiring import Settings, Wiring
 
 TABLES = ("log", "tracking", "registry", "governance")
 BUCKETS = ("artifacts", "lake")

@@ -21,8 +21,9 @@ from uuid import uuid4
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.events import Envelope
 from modelwright.governance.access import Grant
-from modelwright.runtime import Function, Settings, Wiring
+from modelwright.runtime import Function
 from modelwright.storage import BucketName, TableName
+from modelwright.wiring import Settings, Wiring
 
 ADMIN = (Grant(role="admin"),)
 _BUCKET_PATH = "/-/bucket/"

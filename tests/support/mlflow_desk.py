@@ -9,7 +9,8 @@ from typing import Any
 from modelwright.adapters.memory import MemoryTables
 from modelwright.events import Delivery, Envelope, Event
 from modelwright.log import LogItem, new_id
-from modelwright.runtime import Function, Wiring
+from modelwright.runtime import Function
+from modelwright.wiring import Wiring
 from support.http import Caller, ServedBlobs, deliver, handler_of, memory_wiring
 
 API = "/api/2.0/mlflow"

@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any, get_args
 
 from modelwright.events import SOURCE, ScheduleDue, kinds
-from modelwright.runtime import Function, Route, Settings
+from modelwright.runtime import Function, Route
 from modelwright.storage import BucketName, TableName
+from modelwright.wiring import Settings
 from template.stack import ROOT, Resource, Stack, handlers, listed, modules_of, target
 
 Faults = list[str]

@@ -19,9 +19,9 @@ from modelwright.governance.access import Grant
 from modelwright.governance.access import _item as token_item
 from modelwright.log import Happened, Log, LogItem
 from modelwright.project import current_key
-from modelwright.runtime import Wiring
 from modelwright.storage import Anything, Put
 from modelwright.team import read_team
+from modelwright.wiring import Wiring
 from template.stack import ROOT, Stack, handlers, the_template
 
 EVENTS = ROOT / "events"

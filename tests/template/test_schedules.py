@@ -9,7 +9,7 @@ from support.http import handler_of
 
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.events import SOURCE
-from modelwright.runtime import Settings, Wiring
+from modelwright.wiring import Settings, Wiring
 from template.stack import REGION, Stack, the_template
 
 STACK = Stack.of(the_template())
