@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from modelwright.console import pages, status
 from modelwright.context import Call
 from modelwright.errors import EndpointNotFound, Unauthenticated
-from modelwright.governance.access import COOKIE, authenticate, require, token_of
+from modelwright.governance.access import COOKIE, authenticate, require, roles_on, token_of
 from modelwright.insights.incidents import incidents
 from modelwright.runtime import Answer, Function, Request, Route
 from modelwright.wiring import Wiring
@@ -75,7 +75,13 @@ def visitor(request: Request, wiring: Wiring) -> Call:
     if not (token := token_of(request.headers)):
         return request.call
     who = authenticate(token, tables=wiring.tables)
-    return replace(request.call, workspace=who.workspace, actor=who.actor, authority=partial(require, who))
+    return replace(
+        request.call,
+        workspace=who.workspace,
+        actor=who.actor,
+        authority=partial(require, who),
+        roles=partial(roles_on, who),
+    )
 
 
 def glance(request: Request, wiring: Wiring) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from modelwright.events import (
 )
 from modelwright.governance import access, projects
 from modelwright.plugins import gate
-from modelwright.registry import downloads, models, reactions, search, transitions, versions, views
+from modelwright.registry import creation, downloads, models, reactions, search, transitions, versions, views
 from modelwright.registry import messages as m
 from modelwright.runtime import Answer, Function, Request, Route, protocol, rpc
 from modelwright.wiring import Wiring
@@ -37,7 +37,7 @@ class AdmitPrincipal(BaseModel):
 
 def _create_version(request: Request, w: Wiring) -> Any:
     protocol(request)
-    return versions.create(request.call, request.told(m.CreateVersion), tables=w.tables, log=w.log, blobs=w.blobs)
+    return creation.create(request.call, request.told(m.CreateVersion), tables=w.tables, log=w.log, blobs=w.blobs)
 
 
 def _file(request: Request, w: Wiring) -> Any:

@@ -8,8 +8,17 @@ Authority = Callable[[str, str], None]
 """Raises ``Forbidden`` unless the caller may do *action* on *resource*."""
 
 
+Roles = Callable[[str], frozenset[str]]
+"""Returns the roles that the caller holds on a resource."""
+
+
 def _nobody(action: str, resource: str) -> None:
     """The platform's own work: events and schedules act for the platform itself."""
+
+
+def _none(resource: str) -> frozenset[str]:
+    """The platform holds no role."""
+    return frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +27,8 @@ class Call:
 
     ``now`` is domain time: wall time for people, the event's time for consumers, and a
     virtual time only on a stack that allows one. ``request`` names what was asked, so that the
-    same request again makes nothing twice; it is empty when nothing names it.
+    same request again makes nothing twice; it is empty when nothing names it. ``roles`` is for
+    policies that name roles; what is allowed is asked of ``authorise``.
     """
 
     workspace: str
@@ -27,6 +37,7 @@ class Call:
     correlation_id: str
     authority: Authority = field(default=_nobody, repr=False, compare=False)
     request: str = ""
+    roles: Roles = field(default=_none, repr=False, compare=False)
 
     def authorise(self, action: str, resource: str) -> None:
         """Raise ``Forbidden`` unless the actor may do ``action`` (``runs:write``) on ``resource`` (``run/7``)."""

@@ -305,12 +305,28 @@ class TrainingStarted(Event):
     job: str
 
 
+class Slice(Value):
+    """Figures of the rows in which a category has a value.
+
+    Attributes:
+        auc: None where all of its labels are the same.
+    """
+
+    column: str
+    value: str
+    rows: int
+    positives: int
+    auc: float | None = None
+    brier: float
+
+
 class Evaluation(Value):
     """Challenger against champion on held-out labelled rows.
 
     Attributes:
         auc_difference: challenger minus champion, paired.
         brier_difference: challenger minus champion, paired (below zero: better).
+        slices: of the challenger.
     """
 
     rows: int
@@ -321,6 +337,7 @@ class Evaluation(Value):
     champion_brier: float | None = None
     auc_difference: Estimate | None = None
     brier_difference: Estimate | None = None
+    slices: tuple[Slice, ...] = ()
 
 
 class TrainingCompleted(Event):
@@ -342,6 +359,7 @@ class TrainingCompleted(Event):
     project_digest: str
     seconds: float
     cost: float
+    environment_digest: str = ""
 
 
 class TrainingFailed(Event):
@@ -419,6 +437,26 @@ class LoggedModelChanged(Event):
     change: Literal["ready", "failed", "deleted"]
 
 
+class RunRegistered(Event):
+    """A version came out of a run: what the run was then. It answers ``ModelVersionCreated``.
+
+    Attributes:
+        model_id: the registered model's id, which a rename leaves as it is.
+        code: the commit (or the entry point) that the run was started from; empty when it said none.
+        datasets: digests of the datasets that it was given.
+        metrics: its newest figures, those that are finite.
+    """
+
+    run_id: str
+    experiment_id: str
+    model: str
+    model_id: str
+    version: int
+    code: str = ""
+    datasets: tuple[str, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
 class RunsCollected(Event):
     """What had been deleted was removed for good, with all that belonged to it.
 
@@ -444,11 +482,18 @@ class RegisteredModelCreated(Event):
 
 
 class RegisteredModelChanged(Event):
-    """A registered model was renamed or deleted."""
+    """A registered model was renamed or deleted, or what is said of it changed.
+
+    Attributes:
+        key: of a tag.
+        proof: salted hash of the value that was set, which itself is kept where it can be erased.
+    """
 
     model: str
-    change: Literal["renamed", "deleted"]
+    change: Literal["renamed", "deleted", "description", "tag_set", "tag_deleted"]
     new_name: str = ""
+    key: str = ""
+    proof: str = ""
 
 
 class ModelVersionCreated(Event):
@@ -456,6 +501,11 @@ class ModelVersionCreated(Event):
 
     Attributes:
         artifact_digest: SHA-256 of its ``model.pkl``; empty when it has none, or one too large to be read.
+        dataset_digest: of the data it was trained on, where the platform trained it.
+        code: the digest of the project, or the commit, that it was made with; empty when nobody said.
+        environment_digest: SHA-256 of the file that locks its libraries; empty when it has none.
+        origin: the version of another environment that this one copies, ``<stack>/<workspace>/<model>/<version>``.
+        copied_from: the version here that this one is a copy of, ``<model>/<version>``.
     """
 
     model: str
@@ -466,6 +516,45 @@ class ModelVersionCreated(Event):
     training_id: str = ""
     features: tuple[str, ...] = ()
     artifact_digest: str = ""
+    dataset_digest: str = ""
+    code: str = ""
+    environment_digest: str = ""
+    origin: str = ""
+    copied_from: str = ""
+
+
+class ModelVersionTraced(Event):
+    """Tracking said what run a version came out of: what the run was then.
+
+    Attributes:
+        code: the commit (or the entry point) that the run was started from.
+        datasets: digests of the datasets that it was given.
+        metrics: its newest figures.
+    """
+
+    model: str
+    version: int
+    run_id: str
+    code: str = ""
+    datasets: tuple[str, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class ModelVersionChanged(Event):
+    """What is said of a version changed.
+
+    Attributes:
+        key: of a tag; the stage's name, of a stage.
+        value: of a tag that gates read, when it is a figure or a digest.
+        proof: salted hash of the value that was set, which itself is kept where it can be erased.
+    """
+
+    model: str
+    version: int
+    change: Literal["description", "tag_set", "tag_deleted", "stage"]
+    key: str = ""
+    value: str = ""
+    proof: str = ""
 
 
 class ModelVersionDeleted(Event):
@@ -473,6 +562,36 @@ class ModelVersionDeleted(Event):
 
     model: str
     version: int
+
+
+class ModelVersionExported(Event):
+    """A version was packed to be carried to another environment.
+
+    Attributes:
+        digest: SHA-256 of the bundle's manifest.
+        target: where it is carried, if that was said.
+    """
+
+    model: str
+    version: int
+    digest: str
+    target: str = ""
+
+
+class CardChanged(Event):
+    """People wrote sections of a version's model card.
+
+    Attributes:
+        revision: the card's revision after it.
+        sections: those that changed.
+        digest: SHA-256 of all sections.
+    """
+
+    model: str
+    version: int
+    revision: int
+    sections: tuple[str, ...]
+    digest: str
 
 
 class GateResult(Value):
@@ -484,22 +603,72 @@ class GateResult(Value):
 
 
 class TransitionRequested(Event):
-    """Somebody asked that a version take an alias."""
+    """Somebody asked that a version take an alias.
+
+    Attributes:
+        pending: gates that are still to be run, where their libraries are.
+        approvals: how many people have to approve.
+        results: what the other gates said.
+    """
 
     request_id: str
     model: str
     version: int
     alias: str
+    reason: str = ""
+    pending: tuple[str, ...] = ()
+    approvals: int = 0
+    results: tuple[GateResult, ...] = ()
 
 
-class TransitionRefused(Event):
-    """Gates said no; all reasons at once."""
+class TransitionJudged(Event):
+    """The gates that were still to be run (again) said what they say.
+
+    Attributes:
+        champion: the version that was champion then.
+        pending: gates that are still to be run, where their libraries are.
+    """
 
     request_id: str
     model: str
     version: int
     alias: str
     results: tuple[GateResult, ...]
+    champion: int | None = None
+    pending: tuple[str, ...] = ()
+
+
+class TransitionApproved(Event):
+    """Somebody approved a request; the envelope's actor is who.
+
+    Attributes:
+        approvals: how many there are by now.
+        needed: how many there must be.
+    """
+
+    request_id: str
+    model: str
+    version: int
+    alias: str
+    approvals: int
+    needed: int
+
+
+class TransitionRefused(Event):
+    """A request ended without its alias: gates said no (all reasons at once), or people did, or it waited too long.
+
+    Attributes:
+        why: what ended it.
+        reason: what a person wrote.
+    """
+
+    request_id: str
+    model: str
+    version: int
+    alias: str
+    results: tuple[GateResult, ...]
+    why: Literal["gates", "rejected", "withdrawn", "expired", "superseded"] = "gates"
+    reason: str = ""
 
 
 class AliasChanged(Event):
@@ -507,6 +676,8 @@ class AliasChanged(Event):
 
     Attributes:
         forced: why the gates' no was overridden, if it was.
+        requested_by: who asked, where that is not the envelope's actor.
+        approved_by: who approved, in order.
     """
 
     model: str
@@ -517,6 +688,8 @@ class AliasChanged(Event):
     results: tuple[GateResult, ...] = ()
     forced: str = ""
     reason: str = ""
+    requested_by: str = ""
+    approved_by: tuple[str, ...] = ()
 
 
 # --- rollout -----------------------------------------------------------------------------
@@ -597,11 +770,21 @@ class RolloutRolledBack(Event):
 
 
 class AccessChanged(Event):
-    """A token was made or revoked."""
+    """Who may do what changed.
+
+    Attributes:
+        token_id: of a token; the pseudonym of a principal or person; the digest of an identity provider.
+        change: ``issued`` also admits a principal or a person; ``trusted`` and ``distrusted`` are about providers.
+        grants: as text, ``allow admin on *``.
+        expires: when a token stops being valid; empty: never.
+    """
 
     token_id: str
-    change: Literal["issued", "revoked"]
+    change: Literal["issued", "revoked", "rotated", "trusted", "distrusted"]
     roles: tuple[str, ...]
+    actor: str = ""
+    grants: tuple[str, ...] = ()
+    expires: str = ""
 
 
 class AccessRefused(Event):
@@ -611,6 +794,36 @@ class AccessRefused(Event):
     resource: str
 
 
+class LogArchived(Event):
+    """A day of the log was written to the Object-Lock bucket.
+
+    Attributes:
+        key: the object.
+        digest: SHA-256 of it.
+    """
+
+    key: str
+    day: str
+    items: int
+    digest: str
+
+
+class AuditExported(Event):
+    """Somebody took an export of the log.
+
+    Attributes:
+        start: of the period, inclusive.
+        end: of the period, exclusive.
+        digest: SHA-256 of the export.
+    """
+
+    start: datetime
+    end: datetime
+    format: str
+    items: int
+    digest: str
+
+
 class RootAnchored(Event):
     """The heads of all streams were written to the Object-Lock bucket."""
 
@@ -618,6 +831,28 @@ class RootAnchored(Event):
     streams: int
     items: int
     root: str
+
+
+class WebhookChanged(Event):
+    """A webhook was made, changed or removed; its address may hold a secret and is not told.
+
+    Attributes:
+        listens_to: names of the events that it is told of, ``model_version.created``.
+    """
+
+    webhook_id: str
+    change: Literal["created", "updated", "deleted"]
+    listens_to: tuple[str, ...] = ()
+
+
+class WebhookFailed(Event):
+    """A delivery was given up after its last attempt and lies among the dead letters."""
+
+    webhook_id: str
+    delivery_id: str
+    event_id: str
+    attempts: int
+    reason: str
 
 
 class IncidentOpened(Event):

@@ -42,6 +42,10 @@ def load(kind: Kind, name: str) -> Any:
 # --- gates -------------------------------------------------------------------------------
 
 
+def _unscored() -> None:
+    """Nothing was kept of how the version did on held-out rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A model version that asks for an alias, with what is known of it.
@@ -51,6 +55,16 @@ class Candidate:
         evaluation: challenger against champion on held-out rows, if there was one.
         dataset_digest: digest of the training data; empty when nobody said.
         champion: the version that holds the alias ``champion``, if one does.
+        environment: which of the team's environments this is: ``dev``, ``staging``, ``prod``.
+        features: names of the features that it is fed; empty when nobody said.
+        known_features: those of them that the project's feature store serves.
+        signature: columns and types it takes and gives, as its ``MLmodel`` file has them; empty when it has none.
+        champion_signature: the champion's.
+        parity: digest of the proof that its features are the same in training and serving; empty when there is none.
+        size: bytes of all its files; None when nobody knows.
+        card: sections of its model card that people wrote.
+        quarantined: what is in quarantine of the data that feeds it.
+        scored: reads the predictions of a version on held-out rows as Parquet; None where there are none.
     """
 
     model: str
@@ -60,6 +74,16 @@ class Candidate:
     evaluation: Evaluation | None = None
     dataset_digest: str = ""
     champion: int | None = None
+    environment: str = "dev"
+    features: tuple[str, ...] = ()
+    known_features: frozenset[str] = frozenset()
+    signature: str = ""
+    champion_signature: str = ""
+    parity: str = ""
+    size: int | None = None
+    card: frozenset[str] = frozenset()
+    quarantined: tuple[str, ...] = ()
+    scored: Callable[[], bytes | None] = _unscored
 
 
 class Gate(Protocol):

@@ -205,20 +205,49 @@ class RetrainingPolicy(Declared):
 
 
 class GatePolicy(Declared):
-    """Which gates a version passes before it takes an alias, and their parameters.
+    """How a version takes an alias: which gates it passes, with their parameters, and who has to approve.
 
     Attributes:
+        guarded: aliases that this is about; all others are free.
+        gates: names of gate plugins.
         metric: what ``metric_floor`` looks at.
         floor: what it must reach (a loss: must not exceed).
-        comparison: what ``beats_champion`` compares, on the same held-out rows.
+        comparison: what is compared with the champion, on the same held-out rows.
         tolerance: how much worse, with 95 % confidence, the version may at most be; the canary's margin.
+        max_bytes: size of all files of a version that ``size_budget`` allows.
+        max_latency_ms: time to score one row that ``latency_budget`` allows.
+        card: sections of the model card that ``card_complete`` wants to be written.
+        approvals: how many people, other than who asked, have to approve.
+        approve: aliases whose requests have to be approved; empty: all that are guarded.
+        waits_days: a request that is not decided by then is refused.
+        override: roles that may override the gates' no and missing approvals; nobody else may, whatever was granted.
+        override_reason: the least length of the written reason, in characters.
     """
 
+    guarded: tuple[str, ...] = ("champion", "challenger")
     gates: tuple[str, ...] = ("metric_floor", "beats_champion", "data_known")
     metric: str = "auc"
     floor: float = 0.6
     comparison: str = "brier"
     tolerance: float = 0.005
+    max_bytes: int = Field(default=1_000_000_000, ge=1)
+    max_latency_ms: float = Field(default=50.0, gt=0)
+    card: tuple[str, ...] = ("intended_use", "limitations", "owner")
+    approvals: int = Field(default=0, ge=0, le=10)
+    approve: tuple[str, ...] = ()
+    waits_days: int = Field(default=14, ge=1)
+    override: tuple[Literal["contributor", "approver", "admin"], ...] = ("admin",)
+    override_reason: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _approves_what_it_guards(self) -> "GatePolicy":
+        if free := sorted(set(self.approve) - set(self.guarded)):
+            raise ValueError(f"approvals are for guarded aliases, and these are free: {', '.join(free)}")
+        return self
+
+    def approvals_for(self, alias: str) -> int:
+        """Return how many approvals a request for an alias needs."""
+        return self.approvals if alias in (self.approve or self.guarded) else 0
 
 
 class RolloutPolicy(Declared):
@@ -261,6 +290,7 @@ class Model(Declared):
         inputs: the features the model is fed, in order.
         categorical: inputs that are categories.
         trainer: ``module:function`` in the team's code: ``(frame, labels, parameters) -> model``.
+        environments: by environment (``dev``, ``staging``, ``prod``), what its policy says otherwise than ``gates``.
     """
 
     id_column: str
@@ -277,6 +307,18 @@ class Model(Declared):
     retraining: RetrainingPolicy = RetrainingPolicy()
     gates: GatePolicy = GatePolicy()
     rollout: RolloutPolicy = RolloutPolicy()
+    environments: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _environments_are_policies(self) -> "Model":
+        for environment in self.environments:
+            self.policy(environment)
+        return self
+
+    def policy(self, environment: str) -> GatePolicy:
+        """Return how versions take aliases in an environment: ``gates``, but for what is said of it in particular."""
+        own = self.environments.get(environment, {})
+        return GatePolicy.model_validate({**self.gates.model_dump(), **own}) if own else self.gates
 
 
 class Project(Declared):

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ValidationError
 from modelwright import errors
 from modelwright.context import Call
 from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
-from modelwright.governance.access import Grant, Identity, identify, require
+from modelwright.governance.access import Grant, Identity, identify, require, roles_on
 from modelwright.log import new_id
 from modelwright.protocol import check_depth, faults, without_nulls
 from modelwright.storage import TableName
@@ -345,6 +345,7 @@ class Function:
             correlation,
             lambda action, resource: require(identity, action, resource),
             _request_name(event),
+            lambda resource: roles_on(identity, resource),
         )
 
     def _identity(self, event: dict[str, Any]) -> Identity | None:

@@ -26,6 +26,7 @@ class Settings(BaseModel):
     Attributes:
         workspace: the workspace of deliveries that carry none (uploads, schedules).
         virtual_time: whether callers may say what time it is; only demo and test stacks do.
+        tier: which of a team's environments this stack is: ``dev``, ``staging``, ``prod``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,6 +34,7 @@ class Settings(BaseModel):
     workspace: str
     bus: str
     virtual_time: bool
+    tier: str = "dev"
     tables: dict[TableName, str]
     buckets: dict[BucketName, str]
     environment: dict[str, str]
@@ -50,6 +52,7 @@ class Settings(BaseModel):
                 "workspace": environment.get("MODELWRIGHT_WORKSPACE", "default"),
                 "bus": environment.get("MODELWRIGHT_BUS", ""),
                 "virtual_time": environment.get("MODELWRIGHT_VIRTUAL_TIME", "refused") == "allowed",
+                "tier": environment.get("MODELWRIGHT_ENVIRONMENT", "dev"),
                 "tables": named("MODELWRIGHT_TABLE_"),
                 "buckets": named("MODELWRIGHT_BUCKET_"),
                 "environment": {k: v for k, v in environment.items() if k.startswith("MODELWRIGHT_")},

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from modelwright.cli import transfer, ui
+from modelwright.cli import models, transfer, ui
 from modelwright.cli.gc import gc
 from modelwright.client import full_name, whole_log
 from modelwright.errors import InvalidInput, LocalStackError
@@ -35,6 +35,7 @@ class _StreamOrCommand(typer.core.TyperGroup):
 log = typer.Typer(cls=_StreamOrCommand, no_args_is_help=True, help="Print a stream of the log, or verify all of it.")
 app.add_typer(log, name="log")
 app.add_typer(ui.app, name="ui")
+app.add_typer(models.app, name="models")
 app.command("gc")(gc)
 app.add_typer(transfer.imports, name="import")
 app.add_typer(transfer.exports, name="export")

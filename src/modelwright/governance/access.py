@@ -84,6 +84,13 @@ def decide(grants: Sequence[Grant], action: str, resource: str) -> bool:
     return bool(covering) and all(grant.effect == "allow" for grant in covering)
 
 
+def roles_on(identity: Identity, resource: str) -> frozenset[str]:
+    """Return the roles that are allowed, and not denied, on a resource."""
+    about = [grant for grant in identity.grants if fnmatchcase(resource, grant.resources)]
+    denied = {grant.role for grant in about if grant.effect == "deny"}
+    return frozenset(grant.role for grant in about if grant.effect == "allow") - denied
+
+
 def require(identity: Identity, action: str, resource: str) -> None:
     """Raise ``Forbidden`` unless the identity may do ``action`` on ``resource``."""
     if not decide(identity.grants, action, resource):

@@ -195,6 +195,13 @@ class ModelVersion(Document):
 
     Attributes:
         artifact_digest: SHA-256 of ``model.pkl`` when the version was made; nothing else is ever served.
+        code: the digest of the project, or the commit, that it was made with.
+        datasets: digests of the data that its run was given.
+        environment_digest: SHA-256 of the file that locks its libraries.
+        size: bytes of all its files when it was made; None where they lie elsewhere.
+        signature: columns and types it takes and gives, as its ``MLmodel`` file says; empty when it has none.
+        origin: the version of another environment that it is a copy of.
+        copied_from: the version here that it is a copy of.
     """
 
     model: str
@@ -216,6 +223,13 @@ class ModelVersion(Document):
     metrics: dict[str, float] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
     dataset_digest: str = ""
+    code: str = ""
+    datasets: tuple[str, ...] = ()
+    environment_digest: str = ""
+    size: int | None = None
+    signature: str = ""
+    origin: str = ""
+    copied_from: str = ""
 
     @property
     def is_prompt(self) -> bool:

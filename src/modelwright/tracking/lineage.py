@@ -49,6 +49,8 @@ def forget_version(call: Call, delivery: Delivery, *, tables: Tables, log: Log) 
 def rename_model(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
     """Remember a model's new name (none when it was deleted), unless a newer one is known."""
     event: RegisteredModelChanged = delivery.event
+    if event.change not in ("renamed", "deleted"):
+        return
     key, sequence = _name_key(call, _model_id(delivery)), delivery.envelope.sequence
     known = tables.get(TABLE, key)
     writes: list[Write] = []
