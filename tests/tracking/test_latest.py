@@ -36,7 +36,7 @@ def test_entries_sort_as_mlflow_ranks(one: Latest, other: Latest) -> None:
 
 @given(latests)
 def test_an_entry_tells_its_value_to_the_bit_but_for_the_sign_of_zero(value: Latest) -> None:
-    assert repr(l.latest_of(l.entry_of(*value))) == repr(value).replace("=-0.0", "=0.0")
+    assert repr(l.latest_of(l.entry_of(*value))) == repr(value).replace("=-0.0,", "=0.0,")
 
 
 @given(st.dictionaries(st.text(max_size=9), latests, max_size=30))
