@@ -4,29 +4,43 @@ MLflow's web interface is at ``/`` where a stack has one (in AWS on CloudFront's
 leads to the paths here too), the console always at ``/console``. Both sign in by one cookie.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
-from modelwright.console import pages, status
+from modelwright.console import model_pages, models, pages, status
 from modelwright.context import Call
-from modelwright.errors import EndpointNotFound, Unauthenticated
-from modelwright.governance.access import COOKIE, authenticate, require, roles_on, token_of
+from modelwright.errors import EndpointNotFound, InvalidInput, NotFound, Unauthenticated
+from modelwright.governance.access import Identity
+from modelwright.governance.authentication import authenticate
+from modelwright.governance.tokens import COOKIE, token_of
 from modelwright.insights.incidents import incidents
-from modelwright.runtime import Answer, Function, Request, Route
+from modelwright.runtime import WORKSPACE_HEADER, Answer, Function, Request, Route, RouteHandler, acting, status_of
 from modelwright.wiring import Wiring
 
-HTML = {
-    "content-type": "text/html; charset=utf-8",
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-    f"frame-ancestors 'none'; script-src '{pages.SCRIPT_HASH}'",
-    "cache-control": "no-store",
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-}
+
+def page_of(script: str, more: str = "") -> dict[str, str]:
+    """Return the headers of a page with one script of its own, by its hash, and what else its policy allows."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
+    return {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": f"{policy}frame-ancestors 'none'; script-src '{script}'{more}",
+        "cache-control": "no-store",
+        "referrer-policy": "same-origin",
+        "x-content-type-options": "nosniff",
+    }
+
+
+HTML = page_of(pages.SCRIPT_HASH)
+DECIDES = page_of(model_pages.SCRIPT_HASH, "; connect-src 'self'")
 ATTRIBUTES = "HttpOnly; Secure; SameSite=Lax; Path=/"
+SESSION_S = 12 * 3600
+"""How long a browser keeps the cookie; what the token in it may do ends when the token does."""
+LONGEST_COOKIE = 3800
+FROM_HERE = ("same-origin", "none")
+"""What ``Sec-Fetch-Site`` says of our own form; another site's would sign a person in as somebody else."""
 FORM, CONSOLE = "/login", "/console"
 INTERFACE_HEADER = "x-modelwright-interface"
 MLFLOW_PROTOCOL = "3.18.0"
@@ -50,10 +64,19 @@ def sign_in(request: Request, wiring: Wiring) -> Answer:
     said = parse_qs(request.raw.decode(errors="replace"))
     token, to = said.get("token", [""])[0], pages.own_path(said.get("to", [""])[0])
     try:
-        authenticate(token, tables=wiring.tables)
+        check_form(request, token)
+        holder(token, request, wiring)
     except Unauthenticated as error:
         return Answer(pages.login(str(error), to=to), 401, HTML)
-    return Answer("", 303, {"location": to, "set-cookie": f"{COOKIE}={token}; {ATTRIBUTES}"})
+    return Answer("", 303, {"location": to, "set-cookie": f"{COOKIE}={token}; {ATTRIBUTES}; Max-Age={SESSION_S}"})
+
+
+def check_form(request: Request, token: str) -> None:
+    """Raise ``Unauthenticated`` unless our own form was sent, with what a browser can keep."""
+    if request.headers.get("sec-fetch-site", "none") not in FROM_HERE:
+        raise Unauthenticated("another site sent this form: sign in here, if you want to")
+    if len(token) > LONGEST_COOKIE:
+        raise Unauthenticated(f"a browser keeps no token of more than {LONGEST_COOKIE} characters")
 
 
 def sign_out(request: Request, wiring: Wiring) -> Answer:
@@ -70,18 +93,54 @@ def overview(request: Request, wiring: Wiring) -> Answer:
     return Answer(pages.overview(known, interface(request)), 200, HTML)
 
 
+def shown(view: Callable[[Call, Request, Wiring], str]) -> RouteHandler:
+    """Return the route of a page; it is open, so that a browser without a cookie is sent to the form and back."""
+
+    def answer(request: Request, wiring: Wiring) -> Answer:
+        try:
+            return Answer(view(visitor(request, wiring), request, wiring), 200, DECIDES)
+        except Unauthenticated:
+            return Answer("", 303, {"location": f"{FORM}?to={quote(quote(request.url_path))}"})
+        except (NotFound, InvalidInput) as error:
+            return Answer(model_pages.fault("Not there", str(error)), status_of(error)[0], DECIDES)
+
+    return answer
+
+
+def list_models(call: Call, request: Request, w: Wiring) -> str:
+    return model_pages.models(models.listing(call, tables=w.tables))
+
+
+def show_model(call: Call, request: Request, w: Wiring) -> str:
+    return model_pages.model(models.one(call, request.path["name"], tables=w.tables, log=w.log))
+
+
+def show_version(call: Call, request: Request, w: Wiring) -> str:
+    name, version, tier = request.path["name"], request.path["version"], w.settings.tier
+    return model_pages.version(models.card(call, name, version, tables=w.tables, log=w.log, tier=tier))
+
+
+def show_request(call: Call, request: Request, w: Wiring) -> str:
+    name, request_id = request.path["name"], request.path["request_id"]
+    return model_pages.request(models.request(call, name, request_id, tables=w.tables))
+
+
+def show_approvals(call: Call, request: Request, w: Wiring) -> str:
+    return model_pages.approvals(models.inbox(call, tables=w.tables))
+
+
 def visitor(request: Request, wiring: Wiring) -> Call:
     """Return the call of who holds the request's token: before an open route no authorizer looks at it."""
     if not (token := token_of(request.headers)):
         return request.call
-    who = authenticate(token, tables=wiring.tables)
-    return replace(
-        request.call,
-        workspace=who.workspace,
-        actor=who.actor,
-        authority=partial(require, who),
-        roles=partial(roles_on, who),
-    )
+    call = acting(holder(token, request, wiring))
+    return replace(call, now=request.call.now, correlation_id=request.call.correlation_id)
+
+
+def holder(token: str, request: Request, w: Wiring) -> Identity:
+    """Return who holds a token; raises ``Unauthenticated``."""
+    workspace = request.headers.get(WORKSPACE_HEADER) or w.settings.workspace
+    return authenticate(token, workspace, tables=w.tables, keys=w.keys, wall=datetime.now(UTC))
 
 
 def glance(request: Request, wiring: Wiring) -> dict[str, Any]:
@@ -118,6 +177,11 @@ handler = Function(
         Route("POST", "/logout", sign_out, open=True),
         Route("GET", "/", front, open=True),
         Route("GET", CONSOLE, overview, open=True),
+        Route("GET", f"{CONSOLE}/models", shown(list_models), open=True),
+        Route("GET", f"{CONSOLE}/models/<name>", shown(show_model), open=True),
+        Route("GET", f"{CONSOLE}/models/<name>/versions/<version>", shown(show_version), open=True),
+        Route("GET", f"{CONSOLE}/models/<name>/requests/<request_id>", shown(show_request), open=True),
+        Route("GET", f"{CONSOLE}/approvals", shown(show_approvals), open=True),
         Route("GET", "/v1/status", glance),
         Route("GET", "/v1/log", streams),
         Route("GET", "/v1/log/<path:stream>", stream),

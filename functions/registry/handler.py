@@ -1,38 +1,49 @@
 """MLflow's registry protocol and our own over HTTP, and what follows from trainings and rollouts."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from modelwright.context import Call
 from modelwright.events import (
     LoggedModelCreated,
+    QualityFailed,
+    QuarantineReleased,
     RolloutPromoted,
     RolloutRolledBack,
+    RunRegistered,
+    ScheduleDue,
     TrainingCompleted,
     TrainingRecorded,
 )
-from modelwright.governance import access, projects
+from modelwright.governance import projects
+from modelwright.governance import requests as access
+from modelwright.governance.federation import Provider
 from modelwright.plugins import gate
-from modelwright.registry import creation, downloads, models, reactions, search, transitions, versions, views
+from modelwright.registry import (
+    aliases,
+    arrivals,
+    bundles,
+    cardforms,
+    cards,
+    creation,
+    downloads,
+    history,
+    lineage,
+    models,
+    quarantines,
+    reactions,
+    search,
+    tracing,
+    transitions,
+    versions,
+    views,
+)
 from modelwright.registry import messages as m
-from modelwright.runtime import Answer, Function, Request, Route, protocol, rpc
+from modelwright.runtime import Answer, Function, Request, Route, protocol, rpc, said_in_json
 from modelwright.wiring import Wiring
-
-
-class IssueToken(BaseModel):
-    """``POST /v1/access/tokens``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    actor: str
-    grants: tuple[access.Grant, ...]
-
-
-class AdmitPrincipal(BaseModel):
-    """``POST /v1/access/principals``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    arn: str
-    grants: tuple[access.Grant, ...]
 
 
 def _create_version(request: Request, w: Wiring) -> Any:
@@ -50,12 +61,75 @@ def _file(request: Request, w: Wiring) -> Any:
 
 def _set_alias(request: Request, w: Wiring) -> Any:
     protocol(request)
-    return transitions.set_alias(request.call, request.told(m.SetAlias), tables=w.tables, log=w.log, gates=gate)
+    return aliases.set_alias(request.call, request.told(m.SetAlias), **_judging(w))
 
 
-def _transition(request: Request, w: Wiring) -> Any:
-    asked = request.told(m.RequestTransition)
-    return transitions.request(request.call, asked, tables=w.tables, log=w.log, gates=gate)
+def _delete_alias(request: Request, w: Wiring) -> Any:
+    protocol(request)
+    said, tier = request.told(m.OfAlias), w.settings.tier
+    return aliases.delete_alias(request.call, said, tables=w.tables, log=w.log, tier=tier)
+
+
+def _judging(w: Wiring) -> dict[str, Any]:
+    return {"tables": w.tables, "log": w.log, "blobs": w.blobs, "gates": gate, "tier": w.settings.tier}
+
+
+def _transition(request: Request, w: Wiring) -> Answer:
+    said_in_json(request)
+    said = transitions.request(request.call, request.told(m.RequestTransition), **_judging(w))
+    return Answer(said, 200 if said["transition"]["state"] == "applied" else 202)
+
+
+def _approve(request: Request, w: Wiring) -> Any:
+    said_in_json(request)
+    return transitions.approve(request.call, request.told(m.ApproveTransition), **_judging(w))
+
+
+def _reject(request: Request, w: Wiring) -> Any:
+    said_in_json(request)
+    return transitions.reject(request.call, request.told(m.EndTransition), tables=w.tables, log=w.log)
+
+
+def _withdraw(request: Request, w: Wiring) -> Any:
+    said_in_json(request)
+    return transitions.withdraw(request.call, request.told(m.EndTransition), tables=w.tables, log=w.log)
+
+
+def _transitions(request: Request, w: Wiring) -> Any:
+    return transitions.of_model(request.call, request.told(m.ListTransitions), tables=w.tables)
+
+
+def _one_transition(request: Request, w: Wiring) -> Any:
+    return transitions.get(request.call, request.told(m.OfTransition), tables=w.tables)
+
+
+def _expire(due: ScheduleDue, call: Call, w: Wiring) -> None:
+    for workspace in [due.workspace] if due.workspace else transitions.known_workspaces(call, tables=w.tables):
+        transitions.expire(replace(call, workspace=workspace), tables=w.tables, log=w.log)
+    arrivals.collect(call, tables=w.tables, blobs=w.blobs)
+
+
+def _manifest(request: Request, w: Wiring) -> Answer:
+    asked = request.told(bundles.ExportVersion)
+    said = bundles.manifest(request.call, asked, tables=w.tables, log=w.log, blobs=w.blobs)
+    return Answer(said, 200 if "manifest" in said else 202)
+
+
+def _arrive(request: Request, w: Wiring) -> Answer:
+    said = arrivals.arrive(request.call, request.told(arrivals.Arrive), tables=w.tables, log=w.log, blobs=w.blobs)
+    return Answer(said, 200 if "version" in said else 202)
+
+
+def _card(request: Request, w: Wiring) -> Answer:
+    asked = request.told(m.ReadCard)
+    form = asked.format or cardforms.form_of(request.headers.get("accept", ""))
+    card = cards.show(request.call, asked, tables=w.tables, log=w.log, tier=w.settings.tier)
+    return Answer(cardforms.written_as(form, card), 200, {**cardforms.HEADERS[form], "vary": "accept"})
+
+
+def _write_card(request: Request, w: Wiring) -> Any:
+    said_in_json(request)
+    return cards.write(request.call, request.told(m.WriteCard), tables=w.tables, log=w.log)
 
 
 def _apply(request: Request, w: Wiring) -> Any:
@@ -63,21 +137,11 @@ def _apply(request: Request, w: Wiring) -> Any:
     return projects.apply(request.call, asked, tables=w.tables, log=w.log, blobs=w.blobs).model_dump(mode="json")
 
 
-def _issue(request: Request, w: Wiring) -> Any:
-    asked = request.parse(IssueToken)
-    token = access.issue_token(request.call, asked.grants, actor=asked.actor, tables=w.tables, log=w.log)
-    return {"token": token}
+def _access(method: str, path: str, message: type[BaseModel], use_case: Callable[..., Any]) -> Route:
+    def answer(request: Request, w: Wiring) -> Any:
+        return use_case(request.call, request.told(message), tables=w.tables, log=w.log)
 
-
-def _admit(request: Request, w: Wiring) -> Any:
-    asked = request.parse(AdmitPrincipal)
-    access.admit_principal(request.call, asked.arn, asked.grants, tables=w.tables, log=w.log)
-    return {"principal": access.principal_of(asked.arn)}
-
-
-def _revoke(request: Request, w: Wiring) -> Answer:
-    access.revoke_token(request.call, request.path["token_id"], tables=w.tables, log=w.log)
-    return Answer({})
+    return Route(method, f"/v1/access/{path}", answer)
 
 
 ROUTES = (
@@ -91,8 +155,8 @@ ROUTES = (
     rpc("DELETE", "registered-models/delete-tag", m.DeleteModelTag, models.delete_tag),
     rpc("ANY", "registered-models/get-latest-versions", m.LatestVersions, models.latest_versions),
     Route("POST", "/<api>/<api_version>/mlflow/registered-models/alias", _set_alias),
-    rpc("GET", "registered-models/alias", m.OfAlias, transitions.get_by_alias),
-    rpc("DELETE", "registered-models/alias", m.OfAlias, transitions.delete_alias),
+    rpc("GET", "registered-models/alias", m.OfAlias, aliases.get_by_alias),
+    Route("DELETE", "/<api>/<api_version>/mlflow/registered-models/alias", _delete_alias),
     Route("POST", "/<api>/<api_version>/mlflow/model-versions/create", _create_version),
     rpc("GET", "model-versions/get", m.OfVersion, versions.get),
     rpc("GET", "model-versions/get-download-uri", m.OfVersion, versions.download_uri),
@@ -107,17 +171,57 @@ ROUTES = (
     Route(
         "GET",
         "/v1/models/<name>/history",
-        lambda r, w: views.history(r.call, r.told(m.Named), tables=w.tables, log=w.log),
+        lambda r, w: history.history(r.call, r.told(m.ReadHistory), tables=w.tables, log=w.log),
+    ),
+    Route(
+        "GET",
+        "/v1/models/<name>/as-of",
+        lambda r, w: history.as_of(r.call, r.told(m.ReadAsOf), tables=w.tables, log=w.log),
+    ),
+    Route(
+        "GET",
+        "/v1/lineage/<kind>/<path:name>",
+        lambda r, w: lineage.graph(r.call, r.told(m.ReadLineage), tables=w.tables, log=w.log),
     ),
     Route("POST", "/v1/models/<name>/transitions", _transition),
+    Route("GET", "/v1/models/<name>/transitions", _transitions),
+    Route("GET", "/v1/models/<name>/transitions/<request_id>", _one_transition),
+    Route("POST", "/v1/models/<name>/transitions/<request_id>/approve", _approve),
+    Route("POST", "/v1/models/<name>/transitions/<request_id>/reject", _reject),
+    Route("POST", "/v1/models/<name>/transitions/<request_id>/withdraw", _withdraw),
+    Route("GET", "/v1/approvals", lambda r, w: transitions.inbox(r.call, r.told(m.OpenTransitions), tables=w.tables)),
+    Route("GET", "/v1/models/<name>/versions/<version>/manifest", _manifest),
+    Route("POST", "/v1/models/<name>/arrivals", _arrive),
+    Route(
+        "PUT",
+        "/v1/models/<name>/arrivals/<content>",
+        lambda r, w: arrivals.announce(r.call, r.told(arrivals.OfArrival), tables=w.tables, blobs=w.blobs),
+    ),
+    Route("GET", "/v1/models/<name>/versions/<version>/card", _card),
+    Route("PUT", "/v1/models/<name>/versions/<version>/card", _write_card),
+    Route(
+        "GET",
+        "/v1/models/<name>/versions/<version>/card/revisions",
+        lambda r, w: cards.revisions(r.call, r.told(m.OfCard), tables=w.tables, log=w.log),
+    ),
     Route("POST", "/v1/projects", _apply),
     Route(
         "GET", "/v1/projects/current", lambda r, w: projects.current(r.call, tables=w.tables).model_dump(mode="json")
     ),
-    Route("POST", "/v1/access/tokens", _issue),
-    Route("GET", "/v1/access/tokens", lambda r, w: {"tokens": access.list_tokens(r.call, tables=w.tables)}),
-    Route("DELETE", "/v1/access/tokens/<token_id>", _revoke),
-    Route("POST", "/v1/access/principals", _admit),
+    _access("POST", "tokens", access.IssueToken, access.issue),
+    _access("GET", "tokens", access.Nothing, access.list_tokens),
+    _access("POST", "tokens/<token_id>/rotate", access.RotateToken, access.rotate),
+    _access("DELETE", "tokens/<token_id>", access.OfToken, access.revoke),
+    _access("POST", "principals", access.AdmitPrincipal, access.admit),
+    _access("GET", "principals", access.Nothing, access.list_principals),
+    _access("DELETE", "principals/<path:principal>", access.OfPrincipal, access.dismiss),
+    _access("POST", "providers", Provider, access.trust),
+    _access("GET", "providers", access.Nothing, access.list_providers),
+    _access("DELETE", "providers/<provider>", access.OfProvider, access.distrust),
+    _access("GET", "people", access.Nothing, access.list_people),
+    _access("DELETE", "people/<person>", access.OfPerson, access.forget),
+    _access("GET", "explain", access.Explain, access.explain),
+    _access("GET", "roles", access.Nothing, access.roles),
 )
 
 handler = Function(
@@ -125,10 +229,14 @@ handler = Function(
     table="registry",
     routes=ROUTES,
     consumers={
-        TrainingCompleted: lambda d, call, w: reactions.register(call, d, tables=w.tables, log=w.log, gates=gate),
+        TrainingCompleted: lambda d, call, w: reactions.register(call, d, **_judging(w)),
         TrainingRecorded: lambda d, call, w: reactions.move_to_run(call, d, tables=w.tables, log=w.log),
         LoggedModelCreated: lambda d, call, w: reactions.remember_run(call, d, tables=w.tables, log=w.log),
+        RunRegistered: lambda d, call, w: tracing.trace(call, d, tables=w.tables, log=w.log),
+        QualityFailed: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
+        QuarantineReleased: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
         RolloutPromoted: lambda d, call, w: reactions.promote(call, d, tables=w.tables, log=w.log),
         RolloutRolledBack: lambda d, call, w: reactions.roll_back(call, d, tables=w.tables, log=w.log),
     },
+    schedules={"expire": _expire},
 )

@@ -180,7 +180,9 @@ handler = Function(
         TrainingCompleted: lambda delivery, call, wiring: trainings.record(
             call, delivery, tables=wiring.tables, blobs=wiring.blobs, log=wiring.log
         ),
-        ModelVersionCreated: lambda d, call, w: lineage.remember_version(call, d, tables=w.tables, log=w.log),
+        ModelVersionCreated: lambda d, call, w: lineage.remember_version(
+            call, d, tables=w.tables, blobs=w.blobs, log=w.log
+        ),
         ModelVersionDeleted: lambda d, call, w: lineage.forget_version(call, d, tables=w.tables, log=w.log),
         RegisteredModelChanged: lambda d, call, w: lineage.rename_model(call, d, tables=w.tables, log=w.log),
     },

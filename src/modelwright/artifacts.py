@@ -7,9 +7,11 @@ without a look-up: tracking, which makes them, and registry, which reads them, n
 a table, nor wait for each other's events.
 """
 
+import hashlib
 import posixpath
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +24,16 @@ EXPIRY_S, LONGEST_EXPIRY_S = 900, 3600
 """How long a signed URL is good."""
 _SLOWEST = 1024 * 1024
 """Bytes per second of a slow line: a URL of a large file is good for as long as that takes, up to an hour."""
+LOCKS = ("conda.yaml", "python_env.yaml", "requirements.txt")
+"""Files of a model's folder that lock its libraries."""
+PREDICTIONS = "predictions.parquet"
+"""What a version and the champion said of held-out rows: ``label``, ``challenger``, ``champion``, ``cluster``. Who was
+champion is in the schema's metadata under ``CHAMPION_KEY``: SHA-256 of its ``model.pkl``, or its number."""
+CHAMPION_KEY = "modelwright.champion"
+SAMPLE = "sample.parquet"
+"""Some rows as the model is fed them."""
+PARITY = "parity.json"
+"""The proof of a training that its features are the same in serving; a client's file of this name proves nothing."""
 RESERVED = ("projects",)
 """Prefixes of the bucket that are no workspaces."""
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -130,6 +142,33 @@ def _is_id(text: str) -> bool:
         return bool(experiment_of(text))
     except InvalidInput:
         return False
+
+
+def is_of_run(path: str, run_id: str) -> bool:
+    """Say whether a path lies among the artifacts of a run."""
+    return _lies_in(path, f"{run_id}/artifacts")
+
+
+def is_of_logged_model(path: str, model_id: str) -> bool:
+    """Say whether a path lies among the artifacts of a logged model."""
+    return _lies_in(path, f"models/{model_id}/artifacts")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    """Say whether a path lies in a folder of an experiment; one whose files lie elsewhere may have any prefix."""
+    head = path.partition("/")[0]
+    if head.isdigit():
+        return f"{path}/".startswith(f"{head}/{folder}/")
+    return f"/{folder}/" in f"/{path}/"
+
+
+def environment_digest(locks: Mapping[str, bytes]) -> str:
+    """Return the digest of the files (by name) that lock a model's libraries; empty when there are none.
+
+    It is SHA-256 over a line per file, in order of ``LOCKS``: its name, a space, and its own SHA-256 in hexadecimal.
+    """
+    lines = [f"{name} {hashlib.sha256(locks[name]).hexdigest()}" for name in LOCKS if name in locks]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
 
 def resource_of_path(path: str) -> str:

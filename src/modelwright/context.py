@@ -28,7 +28,8 @@ class Call:
     ``now`` is domain time: wall time for people, the event's time for consumers, and a
     virtual time only on a stack that allows one. ``request`` names what was asked, so that the
     same request again makes nothing twice; it is empty when nothing names it. ``roles`` is for
-    policies that name roles; what is allowed is asked of ``authorise``.
+    policies that name roles; what is allowed is asked of ``authorise``. ``grants`` is what the
+    caller holds, as text, for who gives some of it to others; None: all, as the platform itself does.
     """
 
     workspace: str
@@ -38,6 +39,7 @@ class Call:
     authority: Authority = field(default=_nobody, repr=False, compare=False)
     request: str = ""
     roles: Roles = field(default=_none, repr=False, compare=False)
+    grants: tuple[str, ...] | None = field(default=None, repr=False, compare=False)
 
     def authorise(self, action: str, resource: str) -> None:
         """Raise ``Forbidden`` unless the actor may do ``action`` (``runs:write``) on ``resource`` (``run/7``)."""

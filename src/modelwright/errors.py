@@ -34,7 +34,23 @@ class Refused(Conflict):
 
 
 class Forbidden(ModelwrightError):
-    """The caller is known and may not do this."""
+    """The caller is known and may not do this.
+
+    Attributes:
+        action: what was asked for, if a rule about actions said no.
+        resource: of what.
+        actor: who asked, if the one who refused knows.
+        workspace: where; empty: nowhere that the actor may be.
+    """
+
+    def __init__(
+        self, message: str, *, action: str = "", resource: str = "", actor: str = "", workspace: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.action = action
+        self.resource = resource
+        self.actor = actor
+        self.workspace = workspace
 
 
 class Unauthenticated(ModelwrightError):

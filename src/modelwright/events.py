@@ -327,6 +327,8 @@ class Evaluation(Value):
         auc_difference: challenger minus champion, paired.
         brier_difference: challenger minus champion, paired (below zero: better).
         slices: of the challenger.
+        champion: what it was compared with: SHA-256 of the champion's ``model.pkl``, or where nobody knows that its
+            number; empty where there was none, or nobody said.
     """
 
     rows: int
@@ -338,10 +340,19 @@ class Evaluation(Value):
     auc_difference: Estimate | None = None
     brier_difference: Estimate | None = None
     slices: tuple[Slice, ...] = ()
+    champion: str = ""
 
 
 class TrainingCompleted(Event):
-    """A trained model lies in the artifacts bucket; run and version follow from this event."""
+    """A trained model lies in the artifacts bucket; run and version follow from this event.
+
+    Attributes:
+        environment_digest: SHA-256 of the files that lock its libraries.
+        signature: columns and types that the model takes and gives, as its ``MLmodel`` file says.
+        size: bytes of all files of its folder; None in events from before that was said.
+        parity_digest: SHA-256 of the proof that its features are the same in serving; empty when there is none.
+        predictions_digest: SHA-256 of what it and the champion said of the held-out rows.
+    """
 
     training_id: str
     model: str
@@ -360,6 +371,10 @@ class TrainingCompleted(Event):
     seconds: float
     cost: float
     environment_digest: str = ""
+    signature: str = ""
+    size: int | None = None
+    parity_digest: str = ""
+    predictions_digest: str = ""
 
 
 class TrainingFailed(Event):
@@ -476,9 +491,16 @@ class RunsCollected(Event):
 
 
 class RegisteredModelCreated(Event):
-    """A registered model exists."""
+    """A registered model exists.
+
+    Attributes:
+        description: salted hash of the description it was born with; empty without one.
+        tags: salted hashes of the values of the tags it was born with, by key.
+    """
 
     model: str
+    description: str = ""
+    tags: dict[str, str] = Field(default_factory=dict)
 
 
 class RegisteredModelChanged(Event):
@@ -506,6 +528,12 @@ class ModelVersionCreated(Event):
         environment_digest: SHA-256 of the file that locks its libraries; empty when it has none.
         origin: the version of another environment that this one copies, ``<stack>/<workspace>/<model>/<version>``.
         copied_from: the version here that this one is a copy of, ``<model>/<version>``.
+        manifest: SHA-256 of the manifest that it came with, where it has an origin.
+        datasets: of the data that its run was given, where that is known by now.
+        metrics: figures of the platform's own training.
+        description: salted hash of the description it was born with; empty without one.
+        tags: salted hashes of the values of the tags it was born with, by key.
+        told: values of those that gates read, when they are figures or digests, by key.
     """
 
     model: str
@@ -521,6 +549,12 @@ class ModelVersionCreated(Event):
     environment_digest: str = ""
     origin: str = ""
     copied_from: str = ""
+    manifest: str = ""
+    datasets: tuple[str, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    description: str = ""
+    tags: dict[str, str] = Field(default_factory=dict)
+    told: dict[str, str] = Field(default_factory=dict)
 
 
 class ModelVersionTraced(Event):
@@ -584,7 +618,7 @@ class CardChanged(Event):
     Attributes:
         revision: the card's revision after it.
         sections: those that changed.
-        digest: SHA-256 of all sections.
+        digest: SHA-256 of all sections with a random salt, which is kept with their texts.
     """
 
     model: str
@@ -798,8 +832,8 @@ class LogArchived(Event):
     """A day of the log was written to the Object-Lock bucket.
 
     Attributes:
-        key: the object.
-        digest: SHA-256 of it.
+        key: of the day's manifest, beside which its parts lie.
+        digest: SHA-256 of the manifest.
     """
 
     key: str
@@ -814,7 +848,8 @@ class AuditExported(Event):
     Attributes:
         start: of the period, inclusive.
         end: of the period, exclusive.
-        digest: SHA-256 of the export.
+        items: how many were taken; 0 when it begins.
+        digest: SHA-256 of the export's manifest, as its taker tells it; empty when it begins.
     """
 
     start: datetime
@@ -838,11 +873,13 @@ class WebhookChanged(Event):
 
     Attributes:
         listens_to: names of the events that it is told of, ``model_version.created``.
+        delivery_id: what somebody had sent again.
     """
 
     webhook_id: str
-    change: Literal["created", "updated", "deleted"]
+    change: Literal["created", "updated", "deleted", "redelivered"]
     listens_to: tuple[str, ...] = ()
+    delivery_id: str = ""
 
 
 class WebhookFailed(Event):

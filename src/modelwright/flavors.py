@@ -14,7 +14,7 @@ pandas, scikit-learn and PyYAML are imported when a model is opened, not before.
 import hashlib
 import math
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,12 +113,21 @@ def open_model(name: str, artifact_key: str, *, digest: str, blobs: Blobs, flavo
     Raises:
         Unavailable: it does not load; the text says which model and why.
     """
+
+    def folder(file: str) -> bytes:
+        return blobs.get("artifacts", artifact_key + file).body
+
+    return open_folder(name, folder, digest=digest, flavors=flavors)
+
+
+def open_folder(name: str, folder: Folder, *, digest: str, flavors: Flavors) -> OpenModel:
+    """Load a model from its folder, wherever that lies; as ``open_model``."""
     import yaml
 
     digests = {}
 
     def read(file: str) -> bytes:
-        body = blobs.get("artifacts", artifact_key + file).body
+        body = folder(file)
         found = digests[file] = hashlib.sha256(body).hexdigest()
         if digest and file != "MLmodel" and found != digest:
             raise Unavailable(f"{name} does not load: {file} has the digest {found}, the registry knows {digest}")
@@ -146,7 +155,9 @@ def pickled(estimator: Any) -> bytes:
     return pickle.dumps(estimator, protocol=5)
 
 
-def mlmodel(run_id: str, *, inputs: Sequence[str], training_id: str) -> bytes:
+def mlmodel(
+    run_id: str, *, inputs: Sequence[str], training_id: str, signature: Mapping[str, str] | None = None
+) -> bytes:
     """Return the ``MLmodel`` file of a pickled scikit-learn estimator."""
     import platform
 
@@ -165,6 +176,7 @@ def mlmodel(run_id: str, *, inputs: Sequence[str], training_id: str) -> bytes:
         "metadata": {"modelwright_inputs": list(inputs), "modelwright_training_id": training_id},
         "python_version": platform.python_version(),
         "run_id": run_id,
+        **({"signature": dict(signature)} if signature else {}),
     }
     return str(yaml.safe_dump(document, sort_keys=True)).encode()
 

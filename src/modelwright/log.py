@@ -17,15 +17,21 @@ The hash is SHA-256 over five lines: chain version, the hash before, ``sk``, ``p
 envelope's text as it is stored, so that no flipped byte means the same. ``published`` is the
 publisher's acknowledgement; it is no part of the hash.
 The hour of the index is the wall clock's, because the sweeper looks for what it missed today.
+
+A handled mark may be forgotten (``expires``, seconds since 1970 of wall time, by which DynamoDB deletes) when no
+delivery can come again: a rule tries for a day, dead letters wait for 14, and the sweeper goes back 7. Until it is
+deleted it counts, however old it is. Log items never expire.
 """
 
 import hashlib
 import json
+import random
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelwright.context import Call
@@ -36,7 +42,10 @@ from modelwright.storage import Absent, Item, Put, TableName, Tables, Write, eve
 CHAIN_VERSION = 1
 GENESIS = "0" * 64
 SHARDS = 4
-_ATTEMPTS = 8
+HANDLED_FOR = timedelta(days=60)
+"""How long it is remembered that a delivery was handled."""
+_ATTEMPTS = 12
+_BASE_S, _LONGEST_S = 0.004, 0.25
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -86,6 +95,12 @@ def stream_of(workspace: str, kind: str, identity: str) -> str:
 def canonical(record: Mapping[str, Any]) -> bytes:
     """Return one and the same bytes for equal records: JSON with sorted keys, no spaces, UTF-8."""
     return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(item: Item) -> str:
+    """Return the hash that a stored item must carry."""
+    lines = (str(item["chain_version"]), item["previous"], item["sk"], item["pk"], item["envelope"])
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +180,8 @@ class Log:
     ) -> tuple[LogItem, ...]:
         """Write state, events and the mark that a delivery was handled, all or nothing.
 
-        When only the end of a stream moved meanwhile, the events are chained anew; when a
-        condition on state failed, the caller decides.
+        When only the end of a stream moved meanwhile, the events are chained anew, a little later, so that many who
+        write to one stream at once all get their turn; when a condition on state failed, the caller decides.
 
         Args:
             call: whose change this is.
@@ -195,6 +210,7 @@ class Log:
             else:
                 self.last_marked = delivery.envelope.id if delivery else self.last_marked
                 return items
+            time.sleep(random.uniform(0, min(_LONGEST_S, _BASE_S * 2**attempt)))  # noqa: S311 - jitter is no secret
         raise Conflict(f"the streams of {', '.join(sorted({h.stream for h in events}))} are too busy")
 
     def handled(self, table: TableName, delivery: Delivery) -> bool:
@@ -207,6 +223,10 @@ class Log:
         """Yield a stream's items from sequence number ``start`` on."""
         options = {"start": f"{start:012d}", "end": "9" * 12}
         return (LogItem.read(item) for item in every(self._tables, "log", stream, **options))
+
+    def newest(self, stream: str, limit: int) -> list[LogItem]:
+        """Return a stream's last items in one read, newest first."""
+        return [LogItem.read(i) for i in self._tables.query("log", stream, reverse=True, limit=limit).items]
 
     def hour(self, hour: datetime, *, start: str = "") -> Iterator[LogItem]:
         """Yield what was written in an hour of wall time, in the order of ids (from ``start`` on) within each shard."""
@@ -267,4 +287,5 @@ def _mark(delivery: Delivery, wall: datetime) -> Item:
         "sk": delivery.envelope.id,
         "type": delivery.envelope.type,
         "handled": wall.isoformat(),
+        "expires": int((wall + HANDLED_FOR).timestamp()),
     }

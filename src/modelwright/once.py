@@ -8,10 +8,14 @@ entity  pk                            sk                                        
 ======  ============================  =========================================  ==============================
 mark    ``WS#<workspace>#REQUESTS``   SHA-256 of caller, kind, request's name    what came of it, of which body
 ======  ============================  =========================================  ==============================
+
+A mark may be forgotten after 30 days (``expires``, seconds since 1970 of wall time, by which DynamoDB deletes). Until
+it is deleted it counts, however old it is.
 """
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
@@ -19,6 +23,8 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput
 from modelwright.storage import Absent, Key, Put, TableName, Tables, Write
 
+REMEMBERED_FOR = timedelta(days=30)
+"""How long a request's name makes nothing twice."""
 _KEYED = "key "
 
 
@@ -56,9 +62,15 @@ class Once:
         """Whether the caller named the request: only then may another one come under the same name."""
         return self.request.startswith(_KEYED)
 
-    def mark(self, made: str) -> list[Write]:
-        """Return the write that remembers the id of what is made; fails when there is one."""
-        item = {**self.key._asdict(), "body": self.body, "made": made}
+    def mark(self, made: str, *, wall: datetime | None = None) -> list[Write]:
+        """Return the write that remembers the id of what is made; fails when there is one.
+
+        Args:
+            made: the id.
+            wall: instead of the wall clock, in tests; a call's own time may be a virtual one.
+        """
+        expires = int(((wall or datetime.now(UTC)) + REMEMBERED_FOR).timestamp())
+        item = {**self.key._asdict(), "body": self.body, "made": made, "expires": expires}
         return [Put(self.table, item, Absent())] if self.request else []
 
     def made(self, tables: Tables) -> str | None:

@@ -10,12 +10,22 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol
 
-from modelwright.errors import PluginError
+from modelwright.errors import ModelwrightError, NotFound, PluginError
 from modelwright.events import Evaluation, GateResult
 from modelwright.project import GatePolicy
 
 Kind = Literal[
-    "detectors", "checks", "gates", "triggers", "trainers", "judges", "notifiers", "flavors", "engines", "features"
+    "detectors",
+    "checks",
+    "gates",
+    "gates.full",
+    "triggers",
+    "trainers",
+    "judges",
+    "notifiers",
+    "flavors",
+    "engines",
+    "features",
 ]
 
 
@@ -42,8 +52,13 @@ def load(kind: Kind, name: str) -> Any:
 # --- gates -------------------------------------------------------------------------------
 
 
-def _unscored() -> None:
-    """Nothing was kept of how the version did on held-out rows."""
+def _nothing() -> None:
+    """Nothing was kept."""
+
+
+def _nowhere(name: str) -> bytes:
+    """No file is known."""
+    raise NotFound(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +70,21 @@ class Candidate:
         evaluation: challenger against champion on held-out rows, if there was one.
         dataset_digest: digest of the training data; empty when nobody said.
         champion: the version that holds the alias ``champion``, if one does.
+        champion_digest: what the champion's ``model.pkl`` is; empty when nobody knows.
         environment: which of the team's environments this is: ``dev``, ``staging``, ``prod``.
         features: names of the features that it is fed; empty when nobody said.
         known_features: those of them that the project's feature store serves.
         signature: columns and types it takes and gives, as its ``MLmodel`` file has them; empty when it has none.
         champion_signature: the champion's.
         parity: digest of the proof that its features are the same in training and serving; empty when there is none.
+        parity_rows: how many rows that proof is about.
         size: bytes of all its files; None when nobody knows.
         card: sections of its model card that people wrote.
         quarantined: what is in quarantine of the data that feeds it.
         scored: reads the predictions of a version on held-out rows as Parquet; None where there are none.
+        digest: what its ``model.pkl`` must be; empty when nobody knows.
+        read: reads a file of its folder; raises ``NotFound``.
+        code: reads the wheel of the team's code, whose classes its model may be made of; None where there is none.
     """
 
     model: str
@@ -80,10 +100,19 @@ class Candidate:
     signature: str = ""
     champion_signature: str = ""
     parity: str = ""
+    parity_rows: int = 0
     size: int | None = None
     card: frozenset[str] = frozenset()
     quarantined: tuple[str, ...] = ()
-    scored: Callable[[], bytes | None] = _unscored
+    scored: Callable[[], bytes | None] = _nothing
+    digest: str = ""
+    read: Callable[[str], bytes] = _nowhere
+    code: Callable[[], bytes | None] = _nothing
+    champion_digest: str = ""
+
+    def is_champion(self, said: str) -> bool:
+        """Say whether a digest, or where there is none a number, names the champion: the same one in every stack."""
+        return self.champion is not None and said in (self.champion_digest or str(self.champion), str(self.champion))
 
 
 class Gate(Protocol):
@@ -99,6 +128,47 @@ Gates = Callable[[str], Gate]
 
 
 def gate(name: str) -> Gate:
-    """Return the installed gate of that name; raises ``PluginError``."""
+    """Return the installed gate of that name that runs anywhere; raises ``PluginError``."""
     made: Gate = load("gates", name)()
     return made
+
+
+def full_gate(name: str) -> Gate:
+    """Return the installed gate of that name that runs where its libraries are; raises ``PluginError``."""
+    made: Gate = load("gates.full", name)()
+    return made
+
+
+def verdict(name: str, gates: Gates, candidate: Candidate, policy: GatePolicy) -> GateResult:
+    """Return what a gate says; one that is not installed, does not load or fails says no, and why.
+
+    Raises:
+        Unavailable: something that the gate reads did not answer; ask again.
+    """
+    try:
+        return _checked(name, gates(name), candidate, policy)
+    except PluginError as error:
+        return GateResult(gate=name, passed=False, text=str(error))
+
+
+def _checked(name: str, asked: Gate, candidate: Candidate, policy: GatePolicy) -> GateResult:
+    try:
+        said = asked.check(candidate, policy)
+    except ModelwrightError:
+        raise
+    except Exception as error:  # a team's gate may raise anything, and a request must not hang for it
+        raise PluginError(f"the gate {name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(said, GateResult):
+        raise PluginError(f"the gate {name} gave a {type(said).__name__}, not a GateResult")
+    return said
+
+
+def full_gates() -> frozenset[str]:
+    """Return the names of the gates that run where their libraries are; imports none of them."""
+    return frozenset(installed("gates.full"))
+
+
+def unknown_gates(policy: GatePolicy) -> tuple[str, ...]:
+    """Return the gates of a policy that are not installed, neither those that run anywhere nor the full ones."""
+    there = {*installed("gates"), *full_gates()}
+    return tuple(name for name in policy.gates if name not in there)

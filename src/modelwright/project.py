@@ -12,7 +12,7 @@ applied project   ``WS#<ws>#PROJECT``         ``<digest>``
 ================  ==========================  =============
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -212,7 +212,8 @@ class GatePolicy(Declared):
         gates: names of gate plugins.
         metric: what ``metric_floor`` looks at.
         floor: what it must reach (a loss: must not exceed).
-        comparison: what is compared with the champion, on the same held-out rows.
+        comparison: what is compared with the champion, on the same held-out rows: ``auc`` or ``brier``; by the gate
+            ``not_inferior``, which reads the rows, also ``accuracy``, ``log_loss``, ``rmse`` and ``mae``.
         tolerance: how much worse, with 95 % confidence, the version may at most be; the canary's margin.
         max_bytes: size of all files of a version that ``size_budget`` allows.
         max_latency_ms: time to score one row that ``latency_budget`` allows.
@@ -362,6 +363,15 @@ class Project(Declared):
                 return name
         prefixes = ", ".join(s.prefix for s in self.sources.values())
         raise NotFound(f"no source of project {self.name} takes {key}: their prefixes are {prefixes}")
+
+
+def features_named(views: Mapping[str, View], name: str) -> tuple[tuple[str, str], ...]:
+    """Return the features, each with its view, that a name can mean: one if it says the view, else all called so."""
+    for separator in (":", "__"):
+        view, found, feature = name.partition(separator)
+        if found and view in views and feature in views[view].feature_names():
+            return ((view, feature),)
+    return tuple((view, name) for view, declared in views.items() if name in declared.feature_names())
 
 
 Row = dict[str, Any]

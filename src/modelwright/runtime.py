@@ -18,7 +18,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -29,7 +29,9 @@ from pydantic import BaseModel, ValidationError
 from modelwright import errors
 from modelwright.context import Call
 from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
-from modelwright.governance.access import Grant, Identity, identify, require, roles_on
+from modelwright.governance import refusals
+from modelwright.governance.access import Grant, Identity, require, roles_on
+from modelwright.governance.principals import identify
 from modelwright.log import new_id
 from modelwright.protocol import check_depth, faults, without_nulls
 from modelwright.storage import TableName
@@ -40,6 +42,8 @@ CORRELATION_HEADER = "x-correlation-id"
 WORKSPACE_HEADER = "x-mlflow-workspace"
 IDEMPOTENCY_HEADER = "idempotency-key"
 PLATFORM = "platform"
+NOT_AUTHORIZED = {"isAuthorized": False}
+"""What API Gateway asks an authorizer to answer; the callers get 401 or 403 from it."""
 _ATTEMPTS = 8
 _BASE_S = 0.004
 _KEY_LIMIT = 200
@@ -288,9 +292,12 @@ class Function:
             return self._deliver(event)
         if self._raw is None:
             raise errors.InvalidInput(f"{self.name} does not understand this payload: {sorted(event)}")
-        answer = self._raw(event, self.wiring)
+        try:
+            answer, outcome = self._raw(event, self.wiring), "done"
+        except errors.Unauthenticated as error:
+            answer, outcome = NOT_AUTHORIZED, f"UNAUTHENTICATED: {error.__cause__ or error}"
         request = event.get("requestContext", {}).get("requestId", "")
-        self._line(str(event.get("rawPath", "invoked")), "done", request or new_id())
+        self._line(str(event.get("rawPath", "invoked")), outcome, request or new_id())
         return answer
 
     # --- HTTP ---------------------------------------------------------------------------
@@ -298,6 +305,7 @@ class Function:
     def _http(self, event: dict[str, Any]) -> dict[str, Any]:
         correlation = _header(event, CORRELATION_HEADER) or event["requestContext"].get("requestId") or new_id()
         method, path = event["requestContext"]["http"]["method"], event.get("rawPath", "/")
+        more: dict[str, str] = {}
         try:
             answer = self._answer(event, method, path, correlation)
             outcome = "answered"
@@ -305,8 +313,35 @@ class Function:
             status, code = status_of(error)
             answer = Answer(self._error_body(error, status, code), status)
             outcome = f"{code}: {error}"
-        self._line(f"{method} {path}", outcome, correlation, status=answer.status)
+            if isinstance(error, errors.Forbidden):
+                more["refusal"] = self._record(event, error, correlation)
+        self._line(f"{method} {path}", outcome, correlation, status=answer.status, **more)
         return _proxy(answer, correlation)
+
+    def _record(self, event: dict[str, Any], refusal: errors.Forbidden, correlation: str) -> str:
+        """Put a refusal into the log, and return what became of that; the caller is refused whatever it was.
+
+        That it could not be written must not tell the caller more than the refusal does, so it is said in this
+        function's log line, which an alarm can watch.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        http = event["requestContext"]["http"]
+        asked = f"{http['method']} {event.get('rawPath', '/')}"
+        w, wall = self.wiring, datetime.now(UTC)
+        try:
+            call = self._refused(event, refusal, correlation)
+            return refusals.record(call, refusal, asked=asked, tables=w.tables, log=w.log, wall=wall)
+        except (errors.ModelwrightError, BotoCoreError, ClientError) as error:
+            return f"NOT RECORDED: {error}"
+
+    def _refused(self, event: dict[str, Any], refusal: errors.Forbidden, correlation: str) -> Call:
+        """Return the call of who was refused: as the refusal says, who may have no call of their own, or else did."""
+        if not refusal.actor:
+            return self._caller(event, correlation, open_route=True)
+        now = self._now(_header(event, AS_OF_HEADER))
+        workspace = refusal.workspace or self.wiring.settings.workspace
+        return Call(workspace, refusal.actor, now, correlation, _deny, grants=())
 
     def _answer(self, event: dict[str, Any], method: str, path: str, correlation: str) -> Answer:
         route, parameters = self._route(method, path)
@@ -337,16 +372,8 @@ class Function:
         if identity is None:
             if not open_route:
                 raise errors.Unauthenticated("a token is needed: send `Authorization: Bearer <token>`")
-            return Call(self.wiring.settings.workspace, "anonymous", now, correlation, _deny)
-        return Call(
-            identity.workspace,
-            identity.actor,
-            now,
-            correlation,
-            lambda action, resource: require(identity, action, resource),
-            _request_name(event),
-            lambda resource: roles_on(identity, resource),
-        )
+            return Call(self.wiring.settings.workspace, "anonymous", now, correlation, _deny, grants=())
+        return replace(acting(identity), now=now, correlation_id=correlation, request=_request_name(event))
 
     def _identity(self, event: dict[str, Any]) -> Identity | None:
         """Return who calls: as our authorizer found out, or as IAM vouches for on the API that takes SigV4."""
@@ -416,6 +443,19 @@ class Function:
         counts = {name: count for name, count in self.wiring.meter.take().items() if count}
         details: dict[str, Any] = {"outcome": outcome, "correlation_id": correlation, "ms": spent, **counts, **more}
         self._logger.info(what, **details)
+
+
+def acting(identity: Identity) -> Call:
+    """Return a call of somebody who was authenticated, of now."""
+    return Call(
+        identity.workspace,
+        identity.actor,
+        datetime.now(UTC),
+        "",
+        lambda action, resource: require(identity, action, resource),
+        roles=lambda resource: roles_on(identity, resource),
+        grants=tuple(grant.text for grant in identity.grants),
+    )
 
 
 def _unicode(value: Any) -> bool:

@@ -11,6 +11,7 @@ A check raises ``AssertionError`` with what is wrong. What we ship passes the sa
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,25 @@ _JUDGED = Candidate(
     ),
     dataset_digest="0" * 64,
     champion=1,
+    features=("age",),
+    known_features=frozenset({"age"}),
+    signature='{"inputs":[{"name":"age","type":"double"}],"outputs":[{"type":"double"}]}',
+    champion_signature='{"inputs":[{"name":"age","type":"double"}],"outputs":[{"type":"double"}]}',
+    parity="1" * 64,
+    parity_rows=16,
+    size=1000,
+    card=frozenset({"intended_use", "limitations", "owner"}),
 )
+_NONSENSE = replace(
+    _JUDGED,
+    signature="[1]",
+    champion_signature='{"inputs":"{"}',
+    size=-1,
+    scored=lambda: b"no Parquet",
+    read=lambda _: b"neither a model nor rows",
+    code=lambda: b"no wheel",
+)
+"""Clients write these files, and what they say need not make sense."""
 
 
 def gate_is_made_without_arguments(make: Callable[[], Gate]) -> None:
@@ -63,7 +82,7 @@ def gate_is_made_without_arguments(make: Callable[[], Gate]) -> None:
 
 def gate_says_why(make: Callable[[], Gate]) -> None:
     """A verdict names the gate and its reasons, whichever way it goes."""
-    for candidate in (_BARE, _JUDGED):
+    for candidate in (_BARE, _JUDGED, _NONSENSE):
         result = make().check(candidate, GatePolicy())
         assert isinstance(result, GateResult), f"a gate returns a GateResult, not {type(result).__name__}"
         assert result.gate, "a verdict names its gate"
@@ -71,10 +90,10 @@ def gate_says_why(make: Callable[[], Gate]) -> None:
 
 
 def gate_copes_with_what_is_not_known(make: Callable[[], Gate]) -> None:
-    """A version of which nothing is known, and one with figures alone, are judged, not crashed on."""
-    for policy in (GatePolicy(), GatePolicy(metric="brier"), GatePolicy(metric="nobody_logs_this")):
-        assert isinstance(make().check(_BARE, policy).passed, bool)
-        assert isinstance(make().check(_JUDGED, policy).passed, bool)
+    """A version of which nothing is known, and one whose files are nonsense, are judged, not crashed on."""
+    for policy in (GatePolicy(), GatePolicy(metric="brier"), GatePolicy(metric="none", comparison="none", card=())):
+        for candidate in (_BARE, _JUDGED, _NONSENSE):
+            assert isinstance(make().check(candidate, policy).passed, bool), "a verdict is yes or no"
 
 
 def gate_keeps_no_state(make: Callable[[], Gate]) -> None:
@@ -85,12 +104,21 @@ def gate_keeps_no_state(make: Callable[[], Gate]) -> None:
     assert gate.check(_JUDGED, GatePolicy()) == first, "a gate's answer depends on what it is asked alone"
 
 
+def gate_says_no_to_nonsense_or_does_not_look(make: Callable[[], Gate]) -> None:
+    """A version whose files are nonsense passes only a gate that would pass it without these files."""
+    unread = replace(_NONSENSE, scored=_JUDGED.scored, read=_JUDGED.read, code=_JUDGED.code)
+    if make().check(_NONSENSE, GatePolicy()).passed:
+        assert make().check(unread, GatePolicy()).passed, "files that are nonsense made a no into a yes"
+
+
 GATE_CHECKS: tuple[Callable[[Callable[[], Gate]], None], ...] = (
     gate_is_made_without_arguments,
     gate_says_why,
     gate_copes_with_what_is_not_known,
     gate_keeps_no_state,
+    gate_says_no_to_nonsense_or_does_not_look,
 )
+"""For both groups: gates that run anywhere (``modelwright.gates``), and full ones (``modelwright.gates.full``)."""
 
 
 # --- drift detectors ---------------------------------------------------------------------

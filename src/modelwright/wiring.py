@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
+    from modelwright.governance.federation import Keys
+
 
 class Settings(BaseModel):
     """What the template tells a function through its environment.
@@ -110,6 +112,14 @@ class Wiring:
     def functions(self) -> "LambdaClient":
         """Lambda; for trainers."""
         return cast("LambdaClient", _client("lambda"))
+
+    @cached_property
+    def keys(self) -> "Keys":
+        """The public keys of identity providers."""
+        from modelwright.adapters.https import fetch
+        from modelwright.governance.federation import Keys
+
+        return Keys(fetch)
 
     def project(self, workspace: str) -> Project:
         """Return the workspace's current project; raises ``NotFound``."""

@@ -223,6 +223,9 @@ def test_from_a_training_by_hand_to_predictions_online_and_point_in_time() -> No
     completed = TrainingCompleted.model_validate(items[-1].data)
     assert completed.evaluation.challenger_auc.value > 0.7
     assert completed.dataset_key.startswith(f"datasets/{WS}/")
+    proof = stack.blobs.get("artifacts", f"{completed.artifact_key}parity.json").body
+    assert hashlib.sha256(proof).hexdigest() == completed.parity_digest
+    assert json.loads(proof)["equal"] == 16
 
     for number, (kind, data) in enumerate(
         [

@@ -8,7 +8,7 @@ from template.stack import the_template
 
 from browser.conftest import Gallery
 from browser.visitor import Visitor
-from modelwright.governance.access import COOKIE
+from modelwright.governance.tokens import COOKIE
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e]
 

@@ -20,7 +20,7 @@ from modelwright.adapters.dynamodb import DynamoTables
 from modelwright.client import TOKEN, Api
 from modelwright.demo.observer import Observer
 from modelwright.demo.outcomes import Outcomes
-from modelwright.governance.access import bootstrap_token
+from modelwright.governance.tokens import bootstrap_token
 from modelwright.local import stacks
 from modelwright.local.packaging import Sources
 from modelwright.local.stack import Running

@@ -33,11 +33,13 @@ class Held:
     token_id: str
     trace: str
     dataset: str
+    webhook: str
     file: str
 
     @property
     def secrets(self) -> set[str]:
-        return {MARK, self.run, self.logged_model, self.quarantine, self.token_id, self.trace, self.dataset}
+        ids = {self.run, self.logged_model, self.quarantine, self.token_id, self.trace, self.dataset, self.webhook}
+        return {MARK, *ids}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,8 @@ def held(desk: Desk) -> Held:
     made("/api/3.0/mlflow/traces", {"trace": {"trace_info": {**info, "tags": {"t": MARK}}}})
     asked = {"name": f"{MARK} questions", "experiment_ids": [experiment]}
     dataset = made("/api/3.0/mlflow/datasets/create", asked)["dataset"]["dataset_id"]
+    hook = {"name": MARK, "url": f"https://198.41.0.4/{MARK}", "events": ["model_version.created"]}
+    webhook = made("/v1/webhooks", {**hook, "status": "DISABLED"})["webhook"]["webhook_id"]
     file = f"{experiment}/{run_id}/artifacts/{MARK}.txt"
     assert desk.ask("PUT", f"{FILES}/{file}", data=MARK.encode()).ok
     desk.land(f"nowhere/{MARK}.csv", b"1", datetime(2012, 7, 1, tzinfo=UTC))
@@ -73,7 +77,7 @@ def held(desk: Desk) -> Held:
     quarantine = next(one["id"] for one in found if MARK in one["upload_key"])
     grants = [{"role": "reader"}]
     token = made("/v1/access/tokens", {"actor": MARK, "grants": grants})["token"]
-    return Held(experiment, run_id, model_id, quarantine, token.split(".")[2], trace, dataset, file)
+    return Held(experiment, run_id, model_id, quarantine, token.split(".")[2], trace, dataset, webhook, file)
 
 
 def get_routes() -> Iterator[str]:
@@ -84,7 +88,8 @@ def get_routes() -> Iterator[str]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        yield from (route.path for route in module.handler.routes if route.method in ("GET", "ANY") and not route.open)
+        asked = [route for route in module.handler.routes if route.method in ("GET", "ANY")]
+        yield from (each.path for each in asked if not each.open or each.path.startswith("/console/"))
 
 
 def test_every_get_route_keeps_the_first_workspace_to_itself(desk: Desk, held: Held) -> None:
@@ -110,7 +115,9 @@ def requests_for(path: str, held: Held) -> list[str]:
         "api_version": ["2.0"],
         "model": [MARK, "flights"],
         "name": [MARK],
+        "kind": ["model", "feature", "dataset"],
         "model_id": [held.logged_model],
+        "version": ["1"],
         "stream": [quote(stream, safe="") for stream in streams],
         "path": [held.file, f"../default/{held.file}", quote(f"../default/{held.file}", safe="")],
         "id": [held.quarantine],
@@ -118,6 +125,9 @@ def requests_for(path: str, held: Held) -> list[str]:
         "request_id": [held.trace],
         "trace_id": [held.trace],
         "dataset_id": [held.dataset],
+        "content": ["0" * 64],
+        "webhook_id": [held.webhook],
+        "export": ["x"],
     }
     filled = [path]
     for name in re.findall(r"<(?:path:)?(\w+)>", path):
@@ -140,6 +150,9 @@ def requests_for(path: str, held: Held) -> list[str]:
         "request_id": held.trace,
         "experiment_ids": held.experiment,
         "artifact_file_path": f"{MARK}.txt",
+        "actor": "administrator",
+        "action": "models:read",
+        "resource": "model/x",
     }
     wanted = {
         "experiments/get": ["experiment_id"],
@@ -165,6 +178,7 @@ def requests_for(path: str, held: Held) -> list[str]:
         "model-versions/get-download-uri": ["name", "version"],
         "model-versions/search": ["max_results"],
         "mlflow-artifacts/artifacts": ["path"],
+        "access/explain": ["actor", "action", "resource"],
     }
     names = next((parts for end, parts in wanted.items() if path.endswith(end)), [])
     query = "&".join(f"{name}={quote(told[name])}" for name in names)
@@ -198,6 +212,7 @@ def test_lists_of_another_workspace_hold_nothing_of_the_first(desk: Desk, held: 
     assert theirs("GET", f"{ML}/registered-models/search").get("registered_models", []) == []
     assert theirs("GET", "/v1/quarantine")["quarantines"] == []
     assert theirs("GET", "/v1/incidents")["incidents"] == []
+    assert theirs("GET", "/v1/webhooks")["webhooks"] == []
     streams = theirs("GET", "/v1/log")["streams"]
     assert all(stream.startswith(f"WS#{OTHER}#") for stream in streams)
     models = theirs("POST", f"{ML}/logged-models/search", json={"experiment_ids": [held.experiment]})
@@ -224,6 +239,9 @@ def test_another_workspace_changes_nothing_of_the_first(desk: Desk, held: Held) 
         ("POST", f"/v1/quarantine/{held.quarantine}/discard", None),
         ("DELETE", f"/v1/access/tokens/{held.token_id}", None),
         ("DELETE", f"{ML}/logged-models/{held.logged_model}", None),
+        ("PATCH", f"{ML}/webhooks/{held.webhook}", {"status": "ACTIVE"}),
+        ("DELETE", f"/v1/webhooks/{held.webhook}", None),
+        ("POST", f"/v1/webhooks/{held.webhook}/test", {}),
     ]
     for method, path, body in refused:
         answer = desk.ask(method, path, token=desk.other, **({"json": body} if body is not None else {}))

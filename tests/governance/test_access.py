@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 from support.http import handler_of, memory_wiring
 
 from governance.desk import Desk
-from modelwright.context import Call
-from modelwright.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from modelwright.errors import Forbidden, InvalidInput
 from modelwright.governance.access import (
     ACTIONS,
-    COOKIE,
     Grant,
     Identity,
     Role,
-    authenticate,
-    bootstrap_token,
+    checked_actor,
+    checked_workspace,
     decide,
-    issue_token,
-    list_tokens,
+    governs,
+    passed_on,
     require,
-    revoke_token,
+    roles_for,
 )
+from modelwright.governance.tokens import COOKIE, issue_token
+from modelwright.runtime import acting
 from modelwright.storage import Key
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -45,6 +45,7 @@ MAY: dict[str, set[str]] = {
     "rollouts:control": {"approver", "admin"},
     "quarantine:write": {"approver", "admin"},
     "access:write": {"admin"},
+    "access:identify": {"admin"},
     "projects:write": {"admin"},
     "nobody:thought-of-this": {"admin"},
 }
@@ -110,119 +111,83 @@ def test_a_refusal_names_who_may_not_do_what() -> None:
         )
 
 
-# --- tokens ------------------------------------------------------------------------------
+# --- giving some of it to others ----------------------------------------------------------
+
+RESOURCES = ["*", "model/*", "model/a*", "model/*a", "model/flights", "run/*", "model/?", "model/[ab]*"]
+held_grant = st.builds(
+    Grant, role=st.sampled_from(ROLES), resources=st.sampled_from(RESOURCES), effect=st.sampled_from(["allow", "deny"])
+)
+names = st.from_regex(r"(model|run)/[ab*?]{0,3}", fullmatch=True)
+
+
+@given(held=st.lists(held_grant, max_size=4), wanted=st.lists(held_grant, max_size=3), resource=names)
+def test_nobody_gives_away_more_than_they_hold(held: list[Grant], wanted: list[Grant], resource: str) -> None:
+    call = acting(Identity(actor="ann", workspace="default", grants=tuple(held)))
+    try:
+        given_away = passed_on(call, wanted)
+    except Forbidden:
+        return
+    for action in MAY:
+        assert decide(given_away, action, resource) <= decide(held, action, resource)
+
+
+def test_who_is_admin_of_some_resources_gives_grants_on_those_alone() -> None:
+    held = [Grant(role="admin", resources="model/a*")]
+    assert governs(held, "model/ants")
+    assert governs(held, "model/ab*")
+    assert not governs(held, "model/*")
+    assert not governs(held, "*")
+    assert not governs([Grant(role="contributor")], "model/ants")
+    assert not governs([*held, Grant(role="admin", resources="model/*", effect="deny")], "model/ants")
+
+
+def test_other_wildcards_than_a_star_prove_nothing() -> None:
+    assert governs([Grant(role="admin", resources="model/?")], "model/?")
+    assert not governs([Grant(role="admin", resources="model/?")], "model/*")
+    assert not governs([Grant(role="admin", resources="model/[*a]")], "model/*")
+
+
+def test_ones_own_denies_go_with_what_one_gives() -> None:
+    deny = Grant(role="admin", resources="model/secret*", effect="deny")
+    call = acting(Identity(actor="ann", workspace="default", grants=(Grant(role="admin"), deny)))
+    assert passed_on(call, [Grant(role="contributor")]) == (Grant(role="contributor"), deny)
+
+
+@given(grant)
+def test_a_grant_survives_being_said_in_words(each: Grant) -> None:
+    assert Grant.read(each.text) == each
+
+
+def test_a_grant_of_a_resource_with_spaces_survives_too() -> None:
+    each = Grant(role="reader", resources="model/two words on top")
+    assert Grant.read(each.text) == each
+
+
+def test_the_roles_that_may_do_an_action_are_those_of_the_matrix() -> None:
+    for action, roles in MAY.items():
+        assert set(roles_for(action)) == roles
+
+
+@pytest.mark.parametrize(
+    "actor", ["", "a b", "a#b", "#", "-x", "platform", "anonymous", "x" * 129, "é", "a\n", "iam-0123", "oidc-x"]
+)
+def test_an_actor_that_streams_and_logs_could_not_tell_is_refused(actor: str) -> None:
+    with pytest.raises(InvalidInput, match="the actor"):
+        checked_actor(actor)
+    assert checked_actor("ann.lee@example.org") == "ann.lee@example.org"
+
+
+@pytest.mark.parametrize("workspace", ["projects", "Projects", "PROJECTS"])
+def test_no_workspace_is_called_as_another_prefix_of_the_bucket(workspace: str) -> None:
+    with pytest.raises(InvalidInput, match="no workspace can be called"):
+        checked_workspace(workspace)
+
+
+# --- the authorizer ----------------------------------------------------------------------
 
 
 def issued(desk: Desk, *grants: Grant, actor: str = "ann") -> str:
     return issue_token(desk.call, grants or (Grant(role="reader"),), actor=actor, tables=desk.tables, log=desk.log)
-
-
-def test_a_token_says_who_holds_it() -> None:
-    desk = Desk()
-    grants = (Grant(role="contributor", resources="model/*"), Grant(role="reader", effect="deny"))
-    who = authenticate(issued(desk, *grants), tables=desk.tables)
-    assert who == Identity(actor="ann", workspace="default", grants=grants)
-
-
-def test_nothing_that_is_stored_lets_anyone_in() -> None:
-    desk = Desk()
-    token = issued(desk)
-    secret = token.split(".", 3)[3]
-    everything = repr(desk.tables._items)
-    assert secret not in everything
-    (item,) = desk.tables.query("governance", "WS#default#TOKEN").items
-    for stolen in (item["hash"], ""):
-        with pytest.raises(Unauthenticated):
-            authenticate(f"mw.default.{item['sk']}.{stolen}", tables=desk.tables)
-
-
-def test_tokens_are_never_the_same() -> None:
-    desk = Desk()
-    assert len({issued(desk) for _ in range(20)}) == 20
-
-
-def test_a_revoked_token_is_worth_nothing_at_once() -> None:
-    desk = Desk()
-    token, other = issued(desk), issued(desk)
-    identity = token.split(".")[2]
-    revoke_token(desk.call, identity, tables=desk.tables, log=desk.log)
-    with pytest.raises(Unauthenticated):
-        authenticate(token, tables=desk.tables)
-    assert authenticate(other, tables=desk.tables).actor == "ann"
-    changes = [item.envelope.data["change"] for item in desk.log.read("WS#default#ACCESS#tokens")]
-    assert changes == ["issued", "issued", "revoked"]
-
-
-def test_a_token_that_is_not_there_cannot_be_revoked() -> None:
-    desk = Desk()
-    with pytest.raises(NotFound, match="no token x"):
-        revoke_token(desk.call, "x", tables=desk.tables, log=desk.log)
-
-
-def wrong(token: str) -> dict[str, str]:
-    _, workspace, identity, secret = token.split(".", 3)
-    return {
-        "empty": "",
-        "no token": "hello",
-        "other kind": f"xx.{workspace}.{identity}.{secret}",
-        "wrong secret": f"mw.{workspace}.{identity}.{secret[:-1]}",
-        "longer secret": f"mw.{workspace}.{identity}.{secret}x",
-        "no secret": f"mw.{workspace}.{identity}.",
-        "no id": f"mw.{workspace}..{secret}",
-        "unknown id": f"mw.{workspace}.nobody.{secret}",
-        "no workspace": f"mw..{identity}.{secret}",
-        "other workspace": f"mw.other.{identity}.{secret}",
-        "too long": f"mw.{workspace}.{'x' * 5000}.{secret}",
-        "not ascii": f"mw.{workspace}.{identity}.🙂",
-    }
-
-
-@pytest.mark.parametrize("kind", list(wrong("mw.a.b.c")))
-def test_a_token_that_is_not_valid_lets_nobody_in(kind: str) -> None:
-    desk = Desk()
-    token = wrong(issued(desk))[kind]
-    with pytest.raises(Unauthenticated, match=r"^the token is not valid$"):
-        authenticate(token, tables=desk.tables)
-
-
-def test_only_who_may_can_make_or_revoke_tokens() -> None:
-    desk = Desk()
-
-    def nobody(action: str, resource: str) -> None:
-        raise Forbidden(f"{action} {resource}")
-
-    call = Call("default", "eve", desk.wall, "c", nobody)
-    with pytest.raises(Forbidden, match="access:write token/eve"):
-        issue_token(call, [Grant(role="admin")], actor="eve", tables=desk.tables, log=desk.log)
-    with pytest.raises(Forbidden, match="access:write token/x"):
-        revoke_token(call, "x", tables=desk.tables, log=desk.log)
-    with pytest.raises(Forbidden, match="access:read"):
-        list_tokens(call, tables=desk.tables)
-    assert desk.tables.query("governance", "WS#default#TOKEN").items == ()
-
-
-def test_a_list_of_tokens_shows_no_hash_and_only_this_workspace() -> None:
-    desk = Desk()
-    issued(desk)
-    bootstrap_token("other", tables=desk.tables, now=desk.wall)
-    (shown,) = list_tokens(desk.call, tables=desk.tables)
-    assert set(shown) == {"id", "actor", "grants", "issued", "revoked"}
-
-
-def test_the_first_token_is_an_administrators() -> None:
-    desk = Desk()
-    who = authenticate(bootstrap_token("default", tables=desk.tables, now=desk.wall), tables=desk.tables)
-    assert decide(who.grants, "access:write", "token/x")
-
-
-@pytest.mark.parametrize("workspace", ["", "a.b", "a#b", "a b"])
-def test_a_workspace_that_would_break_keys_is_refused(workspace: str) -> None:
-    desk = Desk()
-    with pytest.raises(InvalidInput, match="workspace"):
-        bootstrap_token(workspace, tables=desk.tables, now=desk.wall)
-
-
-# --- the authorizer ----------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.context import Call
-from modelwright.errors import Forbidden, InvalidInput, Unauthenticated
-from modelwright.governance.access import Grant, admit_principal, identify, principal_of, require
+from modelwright.errors import Forbidden, InvalidInput
+from modelwright.governance.access import Grant, require
+from modelwright.governance.principals import admit_principal, identify, principal_of
 from modelwright.log import Log
 from modelwright.runtime import Function, Request, Route
 from modelwright.wiring import Settings, Wiring
@@ -44,7 +45,7 @@ def test_the_log_names_a_pseudonym_and_not_the_arn() -> None:
 
 
 def test_a_principal_of_another_workspace_is_nobody_here() -> None:
-    with pytest.raises(Unauthenticated, match="was not admitted to workspace other"):
+    with pytest.raises(Forbidden, match="was not admitted to workspace other"):
         identify(ROLE, "other", tables=admitted())
 
 
@@ -68,5 +69,5 @@ def test_a_signed_request_is_answered_for_whom_it_was_signed() -> None:
         return answer
 
     assert json.loads(ask(SESSION, "default")["body"])["workspace"] == "default"
-    assert ask(SESSION, "other")["statusCode"] == 401
-    assert ask("arn:aws:iam::123456789012:user/eve", "default")["statusCode"] == 401
+    assert ask(SESSION, "other")["statusCode"] == 403
+    assert ask("arn:aws:iam::123456789012:user/eve", "default")["statusCode"] == 403

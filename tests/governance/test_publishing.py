@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
@@ -10,10 +12,12 @@ from botocore.stub import Stubber
 
 from governance.desk import Desk
 from modelwright.adapters.eventbridge import ENTRIES, EventBridgeBus
+from modelwright.adapters.memory import MemoryTables
+from modelwright.errors import ConditionFailed, Unavailable
 from modelwright.events import AliasChanged, Delivery
-from modelwright.governance.publishing import GRACE, publish, sweep
-from modelwright.log import Happened, LogItem, stream_of
-from modelwright.storage import Anything, Key, Put
+from modelwright.governance.publishing import GRACE, WATERMARK, Watermark, publish, sweep
+from modelwright.log import SHARDS, Happened, LogItem, stream_of
+from modelwright.storage import Anything, Key, Page, Put, TableName
 
 
 class MemoryBus:
@@ -98,6 +102,181 @@ def test_what_the_sweep_cannot_publish_stays_for_the_next() -> None:
     bus = MemoryBus()
     sweep(bus=bus, tables=desk.tables, log=desk.log, wall=desk.wall)
     assert bus.taken == [item.envelope.id]
+
+
+# --- how far the sweeps got --------------------------------------------------------------
+
+
+class Counted(MemoryTables):
+    """Tables that count what is asked of the log."""
+
+    queries = 0
+
+    def query(self, table: TableName, *args: Any, **options: Any) -> Page:
+        self.queries += table == "log"
+        return super().query(table, *args, **options)
+
+
+def swept(desk: Desk, bus: MemoryBus | None = None) -> list[str]:
+    """Sweep, and return what was published."""
+    bus = bus or MemoryBus()
+    sweep(bus=bus, tables=desk.tables, log=desk.log, wall=desk.wall)
+    return bus.taken
+
+
+def watermark(desk: Desk) -> datetime:
+    found = Watermark.read(desk.tables.get("governance", WATERMARK))
+    assert found is not None
+    return found.hour
+
+
+def quarters(desk: Desk, count: int) -> Iterator[None]:
+    for _ in range(count):
+        desk.wait(minutes=15)
+        yield
+
+
+def test_a_day_of_sweeps_asks_a_thirtieth_of_what_it_asked() -> None:
+    """It was 169 hours of 4 shards each time, that is 676 queries, 96 times a day."""
+    tables = Counted()
+    desk = Desk(tables=tables)
+    swept(desk)
+    tables.queries = 0
+    most = 0
+    for _ in quarters(desk, 96):
+        before = tables.queries
+        publish(desk.happen("a"), bus=MemoryBus(), tables=tables, wall=desk.wall)
+        swept(desk)
+        most = max(most, tables.queries - before)
+    assert most == 169 * SHARDS + 1, "once a day all of the week, and the end of the stream that something happened to"
+    assert tables.queries <= 169 * SHARDS + 95 * 4 * SHARDS + 96
+    assert tables.queries * 29 < 96 * 169 * SHARDS
+
+
+def test_what_the_stream_lost_two_days_ago_is_published_once(desk_of_days: Desk) -> None:
+    desk = desk_of_days
+    (lost,) = desk.happen("lost")  # written while nobody swept and the stream brought nothing
+    desk.wait(days=2)
+    bus = MemoryBus()
+    for _ in quarters(desk, 8):
+        swept(desk, bus)
+    assert bus.taken == [lost.envelope.id]
+    assert acknowledged(desk, lost)
+
+
+@pytest.fixture
+def desk_of_days() -> Desk:
+    """A desk at which things happen and are swept, so that the watermark stands where it does on a running stack."""
+    desk = Desk()
+    for _ in quarters(desk, 20):
+        publish(desk.happen("a"), bus=MemoryBus(), tables=desk.tables, wall=desk.wall)
+        swept(desk)
+    return desk
+
+
+def test_what_nobody_took_is_tried_again_until_the_week_is_over(desk_of_days: Desk) -> None:
+    desk = desk_of_days
+    (lost,) = desk.happen("lost")
+    hour = desk.wall.replace(minute=0)
+    for _ in quarters(desk, 4 * 24 * 3):
+        assert swept(desk, MemoryBus(lost.envelope.id)) == []
+        assert watermark(desk) <= hour
+    assert swept(desk) == [lost.envelope.id]
+    swept(desk)
+    assert watermark(desk) > hour
+
+
+def test_what_nobody_took_for_a_week_is_given_up(desk_of_days: Desk) -> None:
+    desk = desk_of_days
+    (lost,) = desk.happen("lost")
+    for _ in range(8):
+        desk.wait(days=1)
+        swept(desk, MemoryBus(lost.envelope.id))
+    assert swept(desk) == []
+    assert desk.wall - watermark(desk) < timedelta(hours=4)
+
+
+@pytest.mark.parametrize("late_h", [1, 2, 30, 24 * 6])
+def test_what_a_clock_that_was_wrong_wrote_into_an_old_hour_is_published_within_a_day(
+    desk_of_days: Desk, late_h: int
+) -> None:
+    desk = desk_of_days
+    desk.wait(days=7)
+    swept(desk)
+    desk.wait(hours=1)
+    desk.wall -= timedelta(hours=late_h)
+    (lost,) = desk.happen("lost")
+    desk.wall += timedelta(hours=late_h)
+    bus = MemoryBus()
+    for _ in quarters(desk, 96):
+        swept(desk, bus)
+    assert bus.taken == [lost.envelope.id]
+
+
+class Killed(MemoryTables):
+    """Tables that stop answering after so many calls."""
+
+    left = 10**9
+
+    def _call(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Unavailable("killed")
+
+    def get(self, *args: Any) -> Any:
+        self._call()
+        return super().get(*args)
+
+    def query(self, *args: Any, **options: Any) -> Page:
+        self._call()
+        return super().query(*args, **options)
+
+    def write(self, *args: Any) -> None:
+        self._call()
+        super().write(*args)
+
+
+def test_a_sweep_that_is_killed_at_any_call_loses_nothing() -> None:
+    for calls in range(400):
+        tables = Killed()
+        desk = Desk(tables=tables)
+        swept(desk)
+        lost = [item.envelope.id for item in desk.happen("a", "b")]
+        desk.wait(hours=5)
+        lost += [item.envelope.id for item in desk.happen("c")]
+        desk.wait(minutes=10)
+        bus = MemoryBus()
+        tables.left = calls
+        with suppress(Unavailable):
+            swept(desk, bus)
+        done = tables.left >= 0
+        tables.left = 10**9
+        swept(desk, bus)
+        assert sorted(set(bus.taken)) == sorted(lost), calls
+        assert len(bus.taken) <= len(lost) + 2, "those published and not acknowledged come twice"
+        if done:
+            return
+    raise AssertionError("the sweep makes more calls than this test kills")
+
+
+def test_of_two_sweeps_at_once_neither_moves_the_watermark_past_what_is_not_done() -> None:
+    tables = MemoryTables()
+    desk = Desk(tables=tables)
+    swept(desk)
+    (lost,) = desk.happen("lost")
+    desk.wait(hours=6)
+
+    class Meeting(MemoryBus):
+        """A bus that takes nothing, while another sweep runs whose bus takes nothing either."""
+
+        def publish(self, items: Sequence[LogItem]) -> frozenset[str]:
+            if items:
+                swept(desk, MemoryBus(lost.envelope.id))
+            return frozenset()
+
+    with suppress(ConditionFailed):
+        swept(desk, Meeting())
+    assert swept(desk) == [lost.envelope.id]
 
 
 # --- EventBridge -------------------------------------------------------------------------

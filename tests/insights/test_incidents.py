@@ -36,6 +36,7 @@ from modelwright.events import (
     TrainingDeclined,
     TrainingFailed,
     TransitionRefused,
+    WebhookFailed,
     Window,
 )
 from modelwright.insights.incidents import CLOSES, OPENS, Severity, follow, incidents
@@ -121,6 +122,10 @@ SAMPLES: tuple[tuple[Event, str, str, str], ...] = (
             ),
         ),
         "model/flights/transition", "info", "version 2 may not become champion: auc .5 is below .6",
+    ),
+    (
+        WebhookFailed(webhook_id="w", delivery_id="w-e", event_id="e", attempts=8, reason="answered 503"),
+        "webhook/w", "warning", "delivery w-e was given up after 8 attempts: answered 503",
     ),
 )  # fmt: skip
 

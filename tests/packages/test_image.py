@@ -37,10 +37,11 @@ def test_every_full_function_is_built_from_it() -> None:
 
 
 def test_it_holds_all_that_its_handlers_need(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kinds = tuple(sorted({kind for name in FULL for kind in kinds_of(name)} | {"checks", "detectors", "flavors"}))
+    loaded = {"checks", "detectors", "flavors", "gates.full"}
+    kinds = tuple(sorted({kind for name in FULL for kind in kinds_of(name)} | loaded))
     found = imported(image, *FULL, kinds=kinds)
     assert found.handlers == FULL
-    assert {"sklearn", "ks", "unit_change"} <= set(found.plugins)
+    assert {"sklearn", "ks", "unit_change", "not_inferior", "latency_budget"} <= set(found.plugins)
     assert set(HEAVY) & {module.split(".")[0] for module in found.modules}
     assert [f for f in found.files if "site-packages" in f or str(ROOT) in f] == []
     size = size_of(image)

@@ -6,7 +6,7 @@ from support.mlflow_desk import API, Desk, sample
 
 from modelwright.artifacts import new_model_id
 from modelwright.governance.access import Grant
-from modelwright.registry import creation
+from modelwright.registry import folder
 
 RM, MV = f"{API}/registered-models", f"{API}/model-versions"
 SOURCE = "mlflow-artifacts:/1/models/m-1/artifacts"
@@ -148,7 +148,7 @@ def test_a_version_is_pinned_to_the_file_that_lies_there_when_it_is_made(
     desk.blobs.put("artifacts", place + "model.pkl", b"put there later")
     version(desk, source="models:/flights/2")
     version(desk)
-    monkeypatch.setattr(creation, "PINNED_BYTES", 14)
+    monkeypatch.setattr(folder, "PINNED_BYTES", 14)
     version(desk)
     version(desk, source="models:/flights/5")
     first, later = (hashlib.sha256(body).hexdigest() for body in (b"first", b"put there later"))
@@ -164,7 +164,7 @@ def test_models_and_versions_are_found_and_prompts_hidden(desk: Desk) -> None:
     model(desk, "b", tags=[{"key": "team", "value": "x"}])
     model(desk, "a")
     model(desk, "prompt", tags=[{"key": "mlflow.prompt.is_prompt", "value": "true"}])
-    version(desk, "a", run_id="r1")
+    version(desk, "a", source="mlflow-artifacts:/1/r1/artifacts/clf", run_id="r1")
     version(desk, "b")
 
     def models(query: str = "") -> list[str]:

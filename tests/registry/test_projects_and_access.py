@@ -1,12 +1,14 @@
 import base64
 import hashlib
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from support.mlflow_desk import Desk
 
 from modelwright.errors import Unauthenticated
-from modelwright.governance.access import Grant, authenticate
+from modelwright.governance.access import Grant
+from modelwright.governance.tokens import authenticate
 
 CODE = b"PK a wheel"
 DIGEST = hashlib.sha256(CODE).hexdigest()
@@ -62,14 +64,14 @@ def test_only_administrators_apply_projects_and_give_tokens(desk: Desk) -> None:
 def test_tokens_are_made_listed_and_revoked(desk: Desk) -> None:
     asked = {"actor": "bob", "grants": [{"role": "reader", "resources": "model/*"}]}
     token = desk.registry.ok("POST", "/v1/access/tokens", asked)["token"]
-    assert authenticate(token, tables=desk.tables).actor == "bob"
+    assert authenticate(token, tables=desk.tables, wall=datetime.now(UTC)).actor == "bob"
     (listed,) = desk.registry.ok("GET", "/v1/access/tokens")["tokens"]
     assert (listed["actor"], listed["revoked"]) == ("bob", False)
     assert token.split(".")[3] not in str(listed)
     assert "hash" not in listed
     desk.registry.ok("DELETE", f"/v1/access/tokens/{listed['id']}")
     with pytest.raises(Unauthenticated):
-        authenticate(token, tables=desk.tables)
+        authenticate(token, tables=desk.tables, wall=datetime.now(UTC))
     assert desk.registry.ok("GET", "/v1/access/tokens")["tokens"][0]["revoked"] is True
     assert desk.registry("DELETE", "/v1/access/tokens/nobody")[0] == 404
     assert desk.types("ACCESS", "tokens") == ["AccessChanged", "AccessChanged"]

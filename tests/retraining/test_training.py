@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput, NotFound, PluginError
 from modelwright.events import Estimate, Evaluation, TrainingCompleted, TrainingFailed, Window
 from modelwright.flavors import Flavor, Sklearn, mlmodel, open_model, pickled
+from modelwright.project import Project
 from modelwright.retraining import store
 from modelwright.retraining.store import Training
 from modelwright.retraining.training import Examples, Workshop, artifact_key_of, run_id_of, train
@@ -267,3 +269,16 @@ def test_another_workspaces_training_is_unknown() -> None:
     with pytest.raises(NotFound):
         train("other", requested(stage), shop(stage, Sets()))
     assert Call(WS, "a", START, "c").workspace == WS
+
+
+def test_a_training_tells_how_the_challenger_does_on_every_large_category_of_the_holdout() -> None:
+    stage, sets = Stage(), Sets()
+    sets.frame["hour"] = np.where(sets.frame["hour"] < 12, 0.0, 1.0)
+    sliced = project().model_dump()
+    sliced["models"]["flights"]["categorical"] = ["hour"]
+    train(WS, requested(stage), replace(shop(stage, sets), project=Project.model_validate(sliced)))
+    evaluation = completed(stage).evaluation
+    assert {one.value for one in evaluation.slices} == {"0.0", "1.0"}
+    assert sum(one.rows for one in evaluation.slices) == evaluation.rows
+    whole = sum(one.brier * one.rows for one in evaluation.slices) / evaluation.rows
+    assert whole == pytest.approx(evaluation.challenger_brier)

@@ -172,7 +172,7 @@ def serve(functions: Sequence[Function], blobs: ServedBlobs, seen: list[Exchange
     server.daemon_threads = True
     url = f"http://127.0.0.1:{server.server_port}"
     blobs.base = url
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield url

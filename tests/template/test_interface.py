@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelwright.governance.access import COOKIE
+from modelwright.governance.tokens import COOKIE
 from modelwright.local.ui import CONTENT_SECURITY_POLICY, FILES, PAGE, SECURITY_HEADERS
 from template.stack import Stack, target, the_template
 

@@ -9,6 +9,7 @@ import boto3
 import pyarrow.parquet as pq
 import pytest
 from botocore.stub import Stubber
+from ministack.services import eventbridge
 from support.http import handler_of, memory_wiring
 
 from modelwright.adapters.dynamodb import from_stream
@@ -16,7 +17,7 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput, NotFound, PluginError
 from modelwright.events import SOURCE, RegisteredModelCreated
 from modelwright.governance.access import Grant
-from modelwright.governance.access import _item as token_item
+from modelwright.governance.tokens import item_of as token_item
 from modelwright.log import Happened, Log, LogItem
 from modelwright.project import current_key
 from modelwright.storage import Anything, Put
@@ -224,7 +225,7 @@ def test_the_log_is_exported_by_workspace_and_hour(wiring: Wiring, tmp_path: Pat
     file = tmp_path / "hour.parquet"
     file.write_bytes(wiring.blobs.get("lake", wanted[0]).body)
     (row,) = pq.read_table(file).to_pylist()
-    assert (row["hash"], row["id"], json.loads(row["data"])) == (item.hash, item.envelope.id, {"model": "flights"})
+    assert (row["hash"], row["id"], json.loads(row["data"])) == (item.hash, item.envelope.id, item.envelope.data)
 
 
 def test_hours_that_earlier_runs_missed_are_exported_and_others_left_alone(wiring: Wiring) -> None:
@@ -239,3 +240,16 @@ def test_hours_that_earlier_runs_missed_are_exported_and_others_left_alone(wirin
 def test_an_hour_that_is_not_over_is_left_for_later(wiring: Wiring) -> None:
     happened(wiring, timedelta())
     assert exported(wiring) == []
+
+
+@pytest.mark.parametrize(("pending", "brought"), [([], False), (["not_inferior"], True), (["a", "b"], True)])
+@pytest.mark.parametrize("name", ["gates-transition-requested", "gates-transition-judged"])
+def test_only_requests_that_wait_for_full_gates_are_brought_to_where_these_run(
+    name: str, pending: list[str], brought: bool
+) -> None:
+    sample = SAMPLES[name]
+    identity = next(identity for identity, each in STACK.names.items() if each == "gates")
+    (rule,) = STACK.triggers(identity, "EventBridgeRule").values()
+    detail = {**sample["detail"], "data": {**sample["detail"]["data"], "pending": pending}}
+    event = {"Source": sample["source"], "DetailType": sample["detail-type"], "Detail": json.dumps(detail)}
+    assert eventbridge._matches_pattern(json.dumps(rule["Pattern"]), event) is brought

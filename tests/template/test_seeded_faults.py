@@ -272,4 +272,4 @@ def test_a_table_that_dies_with_the_stack() -> None:
 
 
 def test_every_function_was_edited() -> None:
-    assert len(FUNCTIONS) == sum(r["Type"] == FUNCTION for r in ORIGINAL.template["Resources"].values()) == 16
+    assert len(FUNCTIONS) == sum(r["Type"] == FUNCTION for r in ORIGINAL.template["Resources"].values()) == 17

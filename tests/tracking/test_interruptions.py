@@ -1,72 +1,20 @@
 """What one does to a run, with all that another does to it in between two calls of the tables, wherever that may be."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count, product
 from typing import Any
 
 import pytest
+from support.interruptions import Interrupted
 
-from modelwright.adapters.memory import MemoryTables
 from modelwright.errors import InvalidInput, ModelwrightError
-from modelwright.storage import Is, Item, Key, Page, Raised, TableName, Write
 from modelwright.tracking import experiments, logging, runs
 from modelwright.tracking import messages as m
 from modelwright.tracking.entities import Latest, Point, newest
 from tracking.lab import Lab
 
 Deed = Callable[["Run"], object]
-
-
-class Interrupted(MemoryTables):
-    """``MemoryTables`` that do something else before one of their calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-        self.plan: dict[int, Callable[[], None]] = {}
-        self.backwards = False
-        self._within = False
-
-    def _call(self, call: Callable[[], Any]) -> Any:
-        if self._within:
-            return call()
-        number, self.calls = self.calls, self.calls + 1
-        if deed := self.plan.pop(number, None):
-            deed()
-        self._within = True
-        try:
-            return call()
-        finally:
-            self._within = False
-
-    def get(self, table: TableName, key: Key) -> Item | None:
-        """See ``Tables``."""
-        found: Item | None = self._call(lambda: MemoryTables.get(self, table, key))
-        return found
-
-    def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
-        """See ``Tables``; the items may be of different times."""
-        found = {key: self.get(table, key) for key in (reversed(keys) if self.backwards else keys)}
-        return {key: item for key, item in found.items() if item is not None}
-
-    def query(self, table: TableName, pk: str, **options: Any) -> Page:
-        """See ``Tables``."""
-        page: Page = self._call(lambda: MemoryTables.query(self, table, pk, **options))
-        return page
-
-    def write(self, writes: Sequence[Write]) -> None:
-        """See ``Tables``."""
-        self._call(lambda: MemoryTables.write(self, writes))
-
-    def raise_entries(
-        self, table: TableName, key: Key, attribute: str, entries: Mapping[str, bytes], *, guard: Is, counter: str
-    ) -> Raised:
-        """See ``Tables``."""
-        raised: Raised = self._call(
-            lambda: MemoryTables.raise_entries(self, table, key, attribute, entries, guard=guard, counter=counter)
-        )
-        return raised
 
 
 class Run:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modelwright.adapters.replay import Replay
 from modelwright.errors import InvalidInput, Unavailable
 from modelwright.events import Window
 from modelwright.features import datasets, offline, online
@@ -106,7 +107,15 @@ class FeatureStore:
         digest, key = datasets.save(rows, blobs=self._blobs, workspace=self._workspace)
         times = rows[declared.time_column].to_numpy().astype("datetime64[us]")
         labels = np.asarray(rows[datasets.LABEL].to_numpy(), dtype=np.int8)
-        return Examples(fed(project, model, rows), labels, times, digest, key)
+        ids = np.asarray(rows[declared.id_column].to_pylist(), dtype=object)
+        history = History(blobs=self._blobs, tables=self._tables, workspace=self._workspace, cache=self._cache)
+
+        def again(places: Sequence[int]) -> "pd.DataFrame":
+            asked = rows.select(list(declared.request)).take(list(places)).to_pylist()
+            replay = Replay(project, model, history=history, load=loader(project, blobs=self._blobs))
+            return fed(project, model, replay.served(asked))
+
+        return Examples(fed(project, model, rows), labels, times, digest, key, ids, np.arange(len(ids)), again)
 
     def _require_labels(self, source: str, until: datetime | None) -> None:
         """Raise ``Unavailable`` while the labels that the monitor has seen are still on their way into the store."""

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound
+from modelwright.insights.webhook_requests import Reply
 from modelwright.storage import (
     Absent,
     Anything,
@@ -324,3 +325,29 @@ class MemoryTopic:
     def send(self, severity: str, subject: str, text: str) -> None:
         """See ``Topic``."""
         self.sent.append((severity, subject, text))
+
+
+class MemoryOutbound:
+    """``Outbound`` that keeps what was sent, as (url, body, headers), and answers as it is told.
+
+    Attributes:
+        replies: what a URL answers; 200 unless said.
+        refused: URLs that nothing may be sent to.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes, Mapping[str, str]]] = []
+        self.replies: dict[str, Reply] = {}
+        self.refused: set[str] = set()
+
+    def check(self, url: str) -> None:
+        """See ``Outbound``."""
+        if url in self.refused:
+            raise InvalidInput(f"{url} is refused")
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """See ``Outbound``."""
+        if url in self.refused:
+            return Reply(fault=f"{url} is refused")
+        self.sent.append((url, body, headers))
+        return self.replies.get(url, Reply(200, "ok"))

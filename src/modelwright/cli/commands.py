@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from modelwright.cli import models, transfer, ui
+from modelwright.cli import access, audit, models, promote, transfer, transitions, ui, webhooks
+from modelwright.cli.check import check
 from modelwright.cli.gc import gc
 from modelwright.client import full_name, whole_log
 from modelwright.errors import InvalidInput, LocalStackError
@@ -36,9 +37,15 @@ log = typer.Typer(cls=_StreamOrCommand, no_args_is_help=True, help="Print a stre
 app.add_typer(log, name="log")
 app.add_typer(ui.app, name="ui")
 app.add_typer(models.app, name="models")
+app.add_typer(transitions.app, name="transitions")
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(access.app, name="access")
+app.add_typer(audit.app, name="audit")
 app.command("gc")(gc)
 app.add_typer(transfer.imports, name="import")
 app.add_typer(transfer.exports, name="export")
+app.command("promote")(promote.promote)
+app.command("check")(check)
 
 Workdir = Annotated[Path, typer.Option("--workdir", help="Folder whose .modelwright/ holds the local stack.")]
 Endpoint = Annotated[str, typer.Option("--endpoint", envvar="MODELWRIGHT_ENDPOINT", help="URL of a stack.")]
@@ -51,10 +58,16 @@ def up(
     workspace: Annotated[str, typer.Option(help="Workspace of uploads and schedules.")] = "default",
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and return.")] = False,
     virtual_time: Annotated[bool, typer.Option("--virtual-time", help="Let callers say what time it is.")] = False,
+    private_webhooks: Annotated[
+        bool, typer.Option("--private-webhooks", help="Let webhooks lead to this machine and its network, over http.")
+    ] = False,
     workdir: Workdir = HERE,
 ) -> None:
     """Start the whole platform on this machine, or bring a running one up to date."""
-    stacks.up(workdir, port=port, workspace=workspace, detach=detach, virtual_time=virtual_time, say=typer.echo)
+    stacks.up(
+        workdir, port=port, workspace=workspace, detach=detach, virtual_time=virtual_time,
+        private_webhooks=private_webhooks, say=typer.echo,
+    )  # fmt: skip
 
 
 @app.command()
@@ -119,6 +132,7 @@ def bootstrap(
 def init(folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")]) -> None:
     """Start a project: a copy of the demo's under a name of its own, to be changed."""
     import modelwright.demo
+    from modelwright.cli.scaffold import scaffold
 
     if folder.exists():
         raise InvalidInput(f"{folder} exists already")
@@ -129,7 +143,9 @@ def init(folder: Annotated[Path, typer.Argument(help="A folder that does not exi
     settings = folder / "modelwright.toml"
     text = settings.read_text(encoding="utf-8")
     settings.write_text(text.replace('name = "flights"', f'name = "{folder.name}"', 1), encoding="utf-8")
-    typer.echo(f"made {folder}; then: modelwright apply {folder}")
+    scaffold(folder)
+    tried = f"modelwright check {folder} --data {folder / 'sample'}"
+    typer.echo(f"made {folder}; then: {tried}, and modelwright apply {folder}")
 
 
 @app.command()

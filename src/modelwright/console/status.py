@@ -5,7 +5,7 @@ from typing import Any
 
 from modelwright.context import Call
 from modelwright.errors import NotFound
-from modelwright.governance.anchoring import known_heads, newest_root
+from modelwright.governance.anchoring import known_heads, newest_root, part_of
 from modelwright.insights.incidents import incidents
 from modelwright.log import Log, LogItem, stream_of
 from modelwright.project import load_current
@@ -70,7 +70,7 @@ def streams(call: Call, *, wall: datetime, tables: Tables, blobs: Blobs, log: Lo
     root = newest_root(tables=tables, blobs=blobs)
     return {
         "streams": {stream: sequence for stream, (sequence, _) in sorted(heads.items()) if stream.startswith(mine)},
-        "root": root and _part(root, mine),
+        "root": root and part_of(root, call.workspace),
     }
 
 
@@ -88,14 +88,6 @@ def stored_items(call: Call, stream: str, *, tables: Tables, cursor: str) -> dic
         raise NotFound(f"there is no stream {stream}")
     shown = ("pk", "sk", "previous", "hash", "chain_version", "envelope", "published")
     return {"items": [{name: item[name] for name in shown} for item in page.items], "next": page.cursor}
-
-
-def _part(root: dict[str, Any], mine: str) -> dict[str, Any]:
-    """Return a root with the workspace's heads alone; unless these are all, it says so and its hash is not theirs."""
-    heads = {stream: head for stream, head in root["heads"].items() if stream.startswith(mine)}
-    if len(heads) == len(root["heads"]):
-        return root
-    return {"number": root["number"], "at": root["at"], "heads": heads, "part_of": root["root"]}
 
 
 def _routes(workspace: str, model: str, log: Log) -> list[dict[str, Any]]:

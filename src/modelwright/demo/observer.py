@@ -22,6 +22,7 @@ MARKS: dict[str, TableName] = {
     "tracking": "tracking",
     "maintain": "tracking",
     "registry": "registry",
+    "gates": "registry",
     "monitor": "monitoring",
     "materialize": "features",
     "retrain": "retraining",
@@ -29,6 +30,9 @@ MARKS: dict[str, TableName] = {
     "notify": "insights",
 }
 """In which table each consumer marks what it handled."""
+
+FILTERED = {"gates": "pending"}
+"""Consumers whose rule brings only events in which this field is not empty."""
 
 _POLL_S = 0.05
 _OVERLAP = timedelta(seconds=5)
@@ -128,7 +132,8 @@ class Observer:
             if item.envelope.id not in self._items:
                 self._items[item.envelope.id] = item
                 for function in self._consumers.get(item.envelope.type, ()):
-                    self._due.add((function, item.envelope.id))
+                    if function not in FILTERED or item.envelope.data.get(FILTERED[function]):
+                        self._due.add((function, item.envelope.id))
 
     def _new(self) -> Iterator[LogItem]:
         since = self._newest - _OVERLAP

@@ -10,7 +10,7 @@ from math import isnan
 from typing import Any, NamedTuple
 
 from modelwright.errors import InvalidInput, NotFound
-from modelwright.project import Model, OnDemand, Project, View
+from modelwright.project import Model, OnDemand, Project, View, features_named
 
 RowFunction = Callable[[dict[str, Any]], Mapping[str, Any]]
 Load = Callable[[str], RowFunction]
@@ -123,17 +123,14 @@ def _group(project: Project, name: str) -> OnDemand:
 
 
 def _stored(views: Mapping[str, View], name: str) -> Stored:
-    for separator in (":", "__"):
-        view, found, feature = name.partition(separator)
-        if found and view in views and feature in views[view].feature_names():
-            return Stored(view, feature)
-    having = [view for view, declared in views.items() if name in declared.feature_names()]
+    having = features_named(views, name)
     if not having:
         known = ", ".join(f for v in views.values() for f in v.feature_names())
         raise NotFound(f"the input {name} is no request column, stored or on-demand feature; stored are {known}")
     if len(having) > 1:
-        raise InvalidInput(f"the input {name} is in the views {', '.join(having)}: write {having[0]}__{name}")
-    return Stored(having[0], name)
+        in_views = ", ".join(view for view, _ in having)
+        raise InvalidInput(f"the input {name} is in the views {in_views}: write {having[0][0]}__{name}")
+    return Stored(*having[0])
 
 
 def _joinable(model: Model, name: str, view: View) -> None:

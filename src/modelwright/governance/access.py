@@ -1,39 +1,25 @@
-"""Who may do what: tokens, roles and grants.
+"""Who may do what: roles, grants, and the rules that decide on them.
 
-``authorize`` only finds out who calls; what they may do is decided here, per use case, on the
-resource it loaded. Default deny, and a deny wins over every allow.
-
-=========  ===========================  ===========  =====================================
-entity     pk                           sk           access pattern
-=========  ===========================  ===========  =====================================
-token      ``WS#<workspace>#TOKEN``     ``<id>``     get by the id that the token carries; list
-=========  ===========================  ===========  =====================================
-
-A token reads ``mw.<workspace>.<id>.<secret>``; only the SHA-256 of the secret is kept, which is
-enough for 256 random bits.
+``authorize`` only finds out who calls (``tokens``, ``federation``; IAM for ``principals``); what they may do is
+decided here, per use case, on the resource it loaded. Default deny, and a deny wins over every allow. Nobody grants
+more than they hold: a grant may be given by who is ``admin`` on all that it is about, and their own denies go with it.
 """
 
-import hashlib
-import hmac
 import re
-import secrets
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelwright.artifacts import RESERVED
 from modelwright.context import Call
-from modelwright.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from modelwright.errors import Forbidden, InvalidInput
 from modelwright.events import AccessChanged
-from modelwright.log import Happened, Log, stream_of
-from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables, every
+from modelwright.log import Happened, stream_of
 
 Role = Literal["reader", "contributor", "approver", "admin", "service"]
-
-COOKIE = "modelwright_session"
-_LONGEST_TOKEN = 512
+Change = Literal["issued", "revoked", "rotated", "trusted", "distrusted"]
 
 ACTIONS: dict[Role, tuple[str, ...]] = {
     "reader": ("*:read",),
@@ -54,19 +40,35 @@ ACTIONS: dict[Role, tuple[str, ...]] = {
 }
 """What each role may do, as patterns of ``<noun>:<verb>``."""
 
+_ACTOR = re.compile(r"[A-Za-z0-9][\w.@:+=,-]{0,127}", re.ASCII)
+_PLATFORMS = frozenset({"platform", "anonymous"})
+_PSEUDONYMS = ("iam-", "oidc-")
+_WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+
 
 class Grant(BaseModel):
     """A role on resources whose name matches a pattern (``model/flights``, ``experiment/*``, ``*``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     role: Role
-    resources: str = "*"
+    resources: str = Field(default="*", min_length=1, max_length=512)
     effect: Literal["allow", "deny"] = "allow"
 
     def covers(self, action: str, resource: str) -> bool:
         """Say whether this grant is about the action on the resource."""
         named = any(fnmatchcase(action, pattern) for pattern in ACTIONS[self.role])
         return named and fnmatchcase(resource, self.resources)
+
+    @property
+    def text(self) -> str:
+        """The grant as the log and people say it: ``allow admin on *``."""
+        return f"{self.effect} {self.role} on {self.resources}"
+
+    @classmethod
+    def read(cls, text: str) -> "Grant":
+        """Return the grant that ``text`` says."""
+        effect, role, _, resources = text.split(" ", 3)
+        return cls.model_validate({"effect": effect, "role": role, "resources": resources})
 
 
 class Identity(BaseModel):
@@ -84,6 +86,11 @@ def decide(grants: Sequence[Grant], action: str, resource: str) -> bool:
     return bool(covering) and all(grant.effect == "allow" for grant in covering)
 
 
+def roles_for(action: str) -> tuple[str, ...]:
+    """Return the roles that may do an action, where they are granted."""
+    return tuple(role for role in ACTIONS if Grant(role=role).covers(action, "x"))
+
+
 def roles_on(identity: Identity, resource: str) -> frozenset[str]:
     """Return the roles that are allowed, and not denied, on a resource."""
     about = [grant for grant in identity.grants if fnmatchcase(resource, grant.resources)]
@@ -95,149 +102,96 @@ def require(identity: Identity, action: str, resource: str) -> None:
     """Raise ``Forbidden`` unless the identity may do ``action`` on ``resource``."""
     if not decide(identity.grants, action, resource):
         roles = ", ".join(sorted({g.role for g in identity.grants})) or "no role"
-        raise Forbidden(f"{identity.actor} ({roles}) may not {action} on {resource}")
+        told = f"{identity.actor} ({roles}) may not {action} on {resource}"
+        who = {"actor": identity.actor, "workspace": identity.workspace}
+        raise Forbidden(told, action=action, resource=resource, **who)
 
 
-def issue_token(call: Call, grants: Sequence[Grant], *, actor: str, tables: Tables, log: Log, secret: str = "") -> str:
-    """Make a token for an actor and return it; it is shown this once.
+def passed_on(call: Call, wanted: Sequence[Grant]) -> tuple[Grant, ...]:
+    """Return what a caller gives away when asked for ``wanted``: that, and the caller's own denies.
 
-    Args:
-        call: who makes it.
-        grants: what it may do.
-        actor: the pseudonymous id that the log will name.
-        tables: where tokens live.
-        log: where the making is recorded.
-        secret: for a stack's first token, which is made before anyone can ask for one.
-    """
-    call.authorise("access:write", f"token/{actor}")
-    identity = secrets.token_hex(8)
-    secret = secret or secrets.token_urlsafe(32)
-    item = _item(call.workspace, identity, actor, secret, grants, call.now)
-    event = AccessChanged(token_id=identity, change="issued", roles=tuple(g.role for g in grants))
-    happened = Happened(stream_of(call.workspace, "ACCESS", "tokens"), event)
-    log.commit(call, [happened], [Put("governance", item, Absent())])
-    return f"mw.{call.workspace}.{identity}.{secret}"
-
-
-def list_tokens(call: Call, *, tables: Tables) -> list[dict[str, Any]]:
-    """Return the workspace's tokens without anything that would let one in, by id."""
-    call.authorise("access:read", "token/*")
-    shown = ("actor", "grants", "issued")
-    items = every(tables, "governance", f"WS#{call.workspace}#TOKEN")
-    return [{"id": i["sk"], **{k: i[k] for k in shown}, "revoked": bool(i["revoked"])} for i in items]
-
-
-def revoke_token(call: Call, token_id: str, *, tables: Tables, log: Log) -> None:
-    """Make a token invalid at once; raises ``NotFound``."""
-    call.authorise("access:write", f"token/{token_id}")
-    item = tables.get("governance", Key(f"WS#{call.workspace}#TOKEN", token_id))
-    if item is None:
-        raise NotFound(f"there is no token {token_id}")
-    event = AccessChanged(token_id=token_id, change="revoked", roles=())
-    happened = Happened(stream_of(call.workspace, "ACCESS", "tokens"), event)
-    log.commit(call, [happened], [Put("governance", {**item, "revoked": 1}, Is("revoked", 0))])
-
-
-def authenticate(token: str, *, tables: Tables) -> Identity:
-    """Return who holds a token.
+    The platform itself, and the deployer's own credentials, may give everything.
 
     Raises:
-        Unauthenticated: it is malformed, unknown, revoked, or its secret is wrong (which is not told apart).
+        Forbidden: the caller is not admin on all that an allow is about.
     """
-    parts = token.split(".", 3)
-    if len(parts) != 4 or parts[0] != "mw" or not all(parts) or len(token) > _LONGEST_TOKEN:
-        raise Unauthenticated("the token is not valid")
-    _, workspace, identity, secret = parts
-    item = tables.get("governance", Key(f"WS#{workspace}#TOKEN", identity)) or {"hash": "", "revoked": 1}
-    if not hmac.compare_digest(_digest(secret), item["hash"]) or item["revoked"]:
-        raise Unauthenticated("the token is not valid")
-    grants = tuple(Grant.model_validate(grant) for grant in item["grants"])
-    return Identity(actor=item["actor"], workspace=workspace, grants=grants)
+    if call.grants is None:
+        return tuple(wanted)
+    held = [Grant.read(text) for text in call.grants]
+    beyond = next((g for g in wanted if g.effect == "allow" and not governs(held, g.resources)), None)
+    if beyond is not None:
+        told = f"{call.actor} may not give `{beyond.text}`: that takes admin on all of {beyond.resources}"
+        raise Forbidden(told, action="access:grant", resource=beyond.resources)
+    denies = (grant for grant in held if grant.effect == "deny")
+    return tuple(dict.fromkeys([*wanted, *denies]))
 
 
-def token_of(headers: Mapping[str, str]) -> str:
-    """Return the token among a request's headers (lower-case names): a bearer's, else the session cookie's, else ""."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    pairs = headers.get("cookie", "").split(";")
-    return dict(pair.strip().partition("=")[::2] for pair in pairs).get(COOKIE, "")
+def governs(held: Sequence[Grant], resources: str) -> bool:
+    """Say whether one is admin on all that a pattern of resources matches."""
+    about = [grant for grant in held if grant.role == "admin" and _contains(grant.resources, resources)]
+    return bool(about) and all(grant.effect == "allow" for grant in about)
 
 
-def admit_principal(call: Call, arn: str, grants: Sequence[Grant], *, tables: Tables, log: Log) -> None:
-    """Say what an IAM user or role, which signs its requests, may do in this workspace; repeated, it is replaced.
+def _contains(outer: str, inner: str) -> bool:
+    """Say whether a pattern matches whatever another does.
 
-    Without grants it may do nothing any more.
+    With no wildcard but ``*`` on the outside, matching the inner pattern's own text proves it: each ``*`` of the
+    inner one then lies within a ``*`` of the outer one, whatever it stands for. Other wildcards prove nothing.
+    """
+    return outer == inner or (not set("?[") & set(outer) and fnmatchcase(inner, outer))
+
+
+def authorised_to_grant(call: Call, resource: str, wanted: Sequence[Grant]) -> tuple[Grant, ...]:
+    """Return what a caller gives away (``passed_on``), if the caller may change who may do what.
+
+    That is who may write access on ``resource``, or who is admin on all that each grant is about: an
+    admin of ``model/a*`` alone may let others at models that begin with an a.
 
     Raises:
-        InvalidInput: it is no ARN of a user or role.
+        Forbidden: neither holds.
     """
-    call.authorise("access:write", "principal/*")
-    principal = principal_of(arn)
-    if not principal.startswith("arn:") or ":iam::" not in principal:
-        raise InvalidInput(f"{arn!r} is no ARN of an IAM user or role")
-    item = {
-        "pk": f"WS#{call.workspace}#PRINCIPAL",
-        "sk": principal,
-        "grants": [grant.model_dump() for grant in grants],
-        "admitted": call.now.isoformat(),
-    }
-    event = AccessChanged(token_id=principal_id(principal), change="issued", roles=tuple(g.role for g in grants))
-    happened = Happened(stream_of(call.workspace, "ACCESS", "tokens"), event)
-    log.commit(call, [happened], [Put("governance", item, Anything())])
+    held = [Grant.read(text) for text in call.grants or ()]
+    denied = any(grant.effect == "deny" and grant.covers("access:write", resource) for grant in held)
+    scoped = any(grant.effect == "allow" for grant in wanted) and all(governs(held, g.resources) for g in wanted)
+    if denied or not scoped:
+        call.authorise("access:write", resource)
+    return passed_on(call, wanted)
 
 
-def identify(arn: str, workspace: str, *, tables: Tables) -> Identity:
-    """Return who signed a request, as IAM vouches for it.
+def changed(
+    call: Call, token_id: str, change: Change, grants: Sequence[Grant] = (), *, actor: str = "", expires: str = ""
+) -> Happened:
+    """Return what the log says of a change of access, in the one stream that all of a workspace's are in."""
+    event = AccessChanged(
+        token_id=token_id,
+        change=change,
+        roles=tuple(grant.role for grant in grants),
+        actor=actor,
+        grants=tuple(grant.text for grant in grants),
+        expires=expires,
+    )
+    return Happened(stream_of(call.workspace, "ACCESS", "tokens"), event)
 
-    Raises:
-        Unauthenticated: nobody admitted this principal to the workspace.
+
+def checked_actor(actor: str) -> str:
+    """Return an actor's id; raises ``InvalidInput`` unless it can be one: it names people in the log for good.
+
+    It cannot be one that IAM or an identity provider vouches for: a token must not pass for their bearer.
     """
-    principal = principal_of(arn)
-    item = tables.get("governance", Key(f"WS#{workspace}#PRINCIPAL", principal))
-    if item is None:
-        raise Unauthenticated(f"{principal} was not admitted to workspace {workspace}")
-    grants = tuple(Grant.model_validate(grant) for grant in item["grants"])
-    return Identity(actor=principal_id(principal), workspace=workspace, grants=grants)
+    if actor.startswith(_PSEUDONYMS):
+        raise InvalidInput(f"the actor {actor[:130]!r} is as principals and people are called: call it otherwise")
+    if not _ACTOR.fullmatch(actor) or actor in _PLATFORMS:
+        raise InvalidInput(
+            f"the actor {actor[:130]!r} must be 1 to 128 letters, digits and . _ @ : + = , - that begin with a letter"
+            " or digit, and neither platform nor anonymous; better a pseudonym than a name, for the log keeps it"
+        )
+    return actor
 
 
-def principal_of(arn: str) -> str:
-    """Return the user or role behind an ARN: a session of a role counts as the role, whose path it does not tell."""
-    found = re.fullmatch(r"arn:([\w-]+):sts::(\d{12}):assumed-role/([^/]+)/.*", arn)
-    found = found or re.fullmatch(r"arn:([\w-]+):iam::(\d{12}):role/(?:.*/)?([^/]+)", arn)
-    return f"arn:{found[1]}:iam::{found[2]}:role/{found[3]}" if found else arn
-
-
-def principal_id(principal: str) -> str:
-    """Return the pseudonym of a principal, which is what the log names."""
-    return f"iam-{_digest(principal)[:16]}"
-
-
-def bootstrap_token(workspace: str, *, tables: Tables, now: datetime) -> str:
-    """Put a new administrator's token into a fresh stack's table and return it.
-
-    For the one who deploys: it needs the deployer's own credentials on the table, and is the only
-    token that does not come out of ``issue_token``.
-    """
-    identity, secret = "bootstrap-" + secrets.token_hex(4), secrets.token_urlsafe(32)
-    item = _item(workspace, identity, "administrator", secret, (Grant(role="admin"),), now)
-    tables.write([Put("governance", item, Anything())])
-    return f"mw.{workspace}.{identity}.{secret}"
-
-
-def _item(workspace: str, identity: str, actor: str, secret: str, grants: Sequence[Grant], now: datetime) -> Item:
-    if not workspace or not workspace.replace("-", "").isalnum():
-        raise InvalidInput(f"the workspace {workspace!r} must be letters, digits and dashes")
-    return {
-        "pk": f"WS#{workspace}#TOKEN",
-        "sk": identity,
-        "actor": actor,
-        "hash": _digest(secret),
-        "grants": [grant.model_dump() for grant in grants],
-        "issued": now.isoformat(),
-        "revoked": 0,
-    }
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def checked_workspace(workspace: str) -> str:
+    """Return a workspace's name; raises ``InvalidInput`` unless keys can begin with it and mean nothing else."""
+    if not _WORKSPACE.fullmatch(workspace):
+        raise InvalidInput(f"the workspace {workspace[:70]!r} must be 1 to 63 letters, digits and dashes")
+    if workspace.lower() in RESERVED:
+        raise InvalidInput(f"no workspace can be called {workspace}: the artifacts bucket has a prefix of that name")
+    return workspace

@@ -13,6 +13,7 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput
 from modelwright.events import ProjectApplied
 from modelwright.log import Happened, Log, canonical, stream_of
+from modelwright.plugins import full_gates, installed, unknown_gates
 from modelwright.project import Project, current_key, load_current
 from modelwright.storage import Absent, Anything, Blobs, Condition, Is, Put, Tables
 
@@ -33,9 +34,11 @@ def apply(call: Call, message: ApplyProject, *, tables: Tables, log: Log, blobs:
     """Store a project and make it the workspace's current one; the same again is no event.
 
     Raises:
-        InvalidInput: the wheel is no base64, or not the one whose digest the project names.
+        InvalidInput: the wheel is no base64, or not the one whose digest the project names, or a policy names a gate
+            that is not installed, which would say no to every version.
     """
     call.authorise("projects:write", f"project/{message.project.name}")
+    _require_gates(message.project)
     project = _with_code(call, message, blobs)
     item = tables.get("governance", current_key(call.workspace))
     document = project.model_dump_json()
@@ -63,6 +66,14 @@ def current(call: Call, *, tables: Tables) -> Project:
     project = load_current(tables, call.workspace)
     call.authorise("projects:read", f"project/{project.name}")
     return project
+
+
+def _require_gates(project: Project) -> None:
+    for name, model in project.models.items():
+        for policy in (model.gates, *map(model.policy, model.environments)):
+            if unknown := unknown_gates(policy):
+                there = ", ".join(sorted({*installed("gates"), *full_gates()})) or "none"
+                raise InvalidInput(f"model {name} names no installed gates: {', '.join(unknown)}; there are {there}")
 
 
 def _with_code(call: Call, message: ApplyProject, blobs: Blobs) -> Project:

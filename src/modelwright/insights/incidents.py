@@ -47,6 +47,8 @@ from modelwright.events import (
     TrainingDeclined,
     TrainingFailed,
     TransitionRefused,
+    WebhookChanged,
+    WebhookFailed,
 )
 from modelwright.log import Happened, Log, stream_of
 from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, every
@@ -108,6 +110,11 @@ def _refused(event: TransitionRefused) -> Cause:
     return Cause(f"model/{event.model}/transition", "info", text)
 
 
+def _undelivered(event: WebhookFailed) -> Cause:
+    text = f"delivery {event.delivery_id} was given up after {event.attempts} attempts: {event.reason}"
+    return Cause(f"webhook/{event.webhook_id}", "warning", text)
+
+
 OPENS: dict[type[Event], Callable[[Any], Cause]] = {
     QualityFailed: _quality,
     DriftDetected: _drift,
@@ -116,11 +123,13 @@ OPENS: dict[type[Event], Callable[[Any], Cause]] = {
     TrainingFailed: _failed,
     TrainingDeclined: _declined,
     TransitionRefused: _refused,
+    WebhookFailed: _undelivered,
 }
 CLOSES: dict[type[Event], Callable[[Any], tuple[str, ...]]] = {
     QuarantineReleased: lambda event: (f"quarantine/{event.source}/{event.quarantine_id}",),
     RolloutPromoted: lambda event: (f"model/{event.model}/performance", f"model/{event.model}/rollback/"),
     TrainingCompleted: lambda event: (f"model/{event.model}/training",),
+    WebhookChanged: lambda event: () if event.change == "created" else (f"webhook/{event.webhook_id}",),
 }
 """Which subjects an event closes; one that ends in a slash is a family."""
 

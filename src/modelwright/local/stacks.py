@@ -11,7 +11,7 @@ from typing import Any
 from modelwright.adapters.dynamodb import DynamoTables
 from modelwright.client import ENDPOINT, TOKEN, Api
 from modelwright.errors import InvalidInput, LocalStackError, NotFound
-from modelwright.governance.access import bootstrap_token
+from modelwright.governance.tokens import bootstrap_token
 from modelwright.local.stack import Running, Stack
 from modelwright.local.ui import installed
 from modelwright.team import Team
@@ -23,7 +23,14 @@ def stack(workdir: Path) -> Stack:
 
 
 def up(
-    workdir: Path, *, port: int, workspace: str, detach: bool, virtual_time: bool, say: Callable[[str], None]
+    workdir: Path,
+    *,
+    port: int,
+    workspace: str,
+    detach: bool,
+    virtual_time: bool,
+    private_webhooks: bool = False,
+    say: Callable[[str], None],
 ) -> Running | None:
     """Start the stack, or bring a running one up to date, and say where it is."""
 
@@ -39,7 +46,7 @@ def up(
         port=port or None,
         workspace=workspace,
         detach=detach,
-        parameters=parameters(virtual_time=virtual_time),
+        parameters=parameters(virtual_time=virtual_time, private_webhooks=private_webhooks),
         bootstrap=ready,
         say=say,
     )
@@ -50,9 +57,10 @@ def pages(url: str) -> str:
     return f"{url}/ is MLflow's, {url}/console is ours" if installed() else f"{url}/console (MLflow's: install mlflow)"
 
 
-def parameters(*, virtual_time: bool) -> dict[str, str]:
+def parameters(*, virtual_time: bool, private_webhooks: bool = False) -> dict[str, str]:
     """Return the template's parameters: who says what time it is sends the schedules' events too."""
     return {
+        "WebhookPrivateAddresses": "allowed" if private_webhooks else "refused",
         "VirtualTime": "allowed" if virtual_time else "refused",
         "SchedulesState": "DISABLED" if virtual_time else "ENABLED",
     }

@@ -5,25 +5,27 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelwright.errors import AlreadyExists, InvalidInput, NotFound
-from modelwright.events import Evaluation, GateResult
+from modelwright.events import Evaluation, Window
 from modelwright.filters import Actual
 from modelwright.plugins import Candidate
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-GUARDED = (CHAMPION, CHALLENGER)
-"""Aliases that gates guard; all others are free."""
 STAGES = ("None", "Staging", "Production", "Archived")
 PROMPT = "mlflow.prompt.is_prompt"
 UNPINNED_TAG = "modelwright.unpinned"
 """Why it is not known what a version's file must be."""
 METRIC_TAG, DIGEST_TAG, EVALUATION_TAG = "modelwright.metric.", "modelwright.dataset_digest", "modelwright.evaluation"
 _NAME_LENGTH, _ALIAS_LENGTH, KEY_LENGTH, TAG_LENGTH = 256, 255, 250, 100_000
-_KEPT_TRANSITIONS = 20
+_TOLD = {
+    "model", "version", "created", "updated", "user_id", "stage", "description", "source", "run_id", "run_link",
+    "model_id", "tags",
+}  # fmt: skip
+_SUFFIX = re.compile("~[0-9A-Z]{26}$")
 _ALIAS = re.compile(r"^[\w\-]+$")
 
 
@@ -69,21 +71,6 @@ def checked_stage(stage: str) -> str:
     raise InvalidInput(f"Invalid Model Version stage: {stage}. Value must be one of {', '.join(STAGES)}.")
 
 
-class Transition(BaseModel):
-    """What came of one request that a version take an alias."""
-
-    model_config = ConfigDict(frozen=True)
-    request_id: str
-    version: int
-    alias: str
-    outcome: Literal["applied", "refused"]
-    at: datetime
-    actor: str
-    reason: str = ""
-    forced: bool = False
-    results: tuple[GateResult, ...] = ()
-
-
 class Document(BaseModel):
     """What is kept as one JSON document; ``v`` counts its versions (0: not stored yet)."""
 
@@ -113,7 +100,8 @@ class RegisteredModel(Document):
         newest: the highest version number ever given.
         latest: the newest version that is in each stage.
         alias_at: domain time at which each alias changed last, so that late events do not undo newer ones.
-        recent: the last transitions, newest first.
+        salt: random, made at birth; the log proves texts that people write with it, and does not tell them.
+        open: ids of requests that are not decided yet, by alias and version (``champion 3``).
     """
 
     model_id: str
@@ -126,13 +114,19 @@ class RegisteredModel(Document):
     alias_at: dict[str, datetime] = Field(default_factory=dict)
     newest: int = 0
     latest: dict[str, int] = Field(default_factory=dict)
-    recent: tuple[Transition, ...] = ()
+    open: dict[str, str] = Field(default_factory=dict)
     deleted: bool = False
+    salt: str = ""
 
     @property
     def resource(self) -> str:
         """What grants name."""
         return f"model/{self.name}"
+
+    @property
+    def born_as(self) -> str:
+        """Its first name."""
+        return _SUFFIX.sub("", self.model_id)
 
     @property
     def is_prompt(self) -> bool:
@@ -160,9 +154,9 @@ class RegisteredModel(Document):
         aliases = {k: v for k, v in self.aliases.items() if k != alias} | ({} if version is None else {alias: version})
         return self.model_copy(update={"aliases": aliases, "alias_at": {**self.alias_at, alias: at}})
 
-    def remembering(self, transition: Transition) -> "RegisteredModel":
-        """Return the model with one more transition known."""
-        return self.model_copy(update={"recent": (transition, *self.recent)[:_KEPT_TRANSITIONS]})
+    def aliases_of(self, version: int) -> list[str]:
+        """Return the aliases that point to a version, in order."""
+        return sorted(alias for alias, number in self.aliases.items() if number == version)
 
     def version_of(self, alias: str) -> int:
         """Return the version that an alias points to; raises ``InvalidInput``, as MLflow does."""
@@ -200,8 +194,13 @@ class ModelVersion(Document):
         environment_digest: SHA-256 of the file that locks its libraries.
         size: bytes of all its files when it was made; None where they lie elsewhere.
         signature: columns and types it takes and gives, as its ``MLmodel`` file says; empty when it has none.
+        parity: SHA-256 of the proof that its features are the same in training and serving (``artifacts.PARITY``).
+        predictions: SHA-256 of what it and the champion said of held-out rows (``artifacts.PREDICTIONS``).
         origin: the version of another environment that it is a copy of.
         copied_from: the version here that it is a copy of.
+        trigger: why the platform trained it; empty where it did not.
+        rows: of the data that the platform trained it on.
+        window: of these rows.
     """
 
     model: str
@@ -228,13 +227,24 @@ class ModelVersion(Document):
     environment_digest: str = ""
     size: int | None = None
     signature: str = ""
+    parity: str = ""
+    predictions: str = ""
     origin: str = ""
     copied_from: str = ""
+    trigger: str = ""
+    rows: int | None = None
+    window: Window | None = None
 
     @property
     def is_prompt(self) -> bool:
         """Whether this is an entry of the prompt registry."""
         return self.tags.get(PROMPT) == "true"
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Digests of the data it was made of, as its training and its run say; where both are silent, as a tag does."""
+        known = dict.fromkeys(digest for digest in (self.dataset_digest, *self.datasets) if digest)
+        return tuple(known) or tuple(digest for digest in (self.tags.get(DIGEST_TAG, ""),) if digest)
 
     def candidate(self, alias: str, model: RegisteredModel) -> Candidate:
         """Return what gates see; a client says figures, digest and evaluation by tags."""
@@ -248,6 +258,10 @@ class ModelVersion(Document):
             dataset_digest=self.dataset_digest or self.tags.get(DIGEST_TAG, ""),
             champion=model.aliases.get(CHAMPION),
         )
+
+    def said(self) -> str:
+        """Return the part of its document that answers tell."""
+        return self.model_dump_json(include=_TOLD, exclude_defaults=True)
 
     def value(self, entity: str, key: str) -> tuple[Actual]:
         """Return what a filter sees."""
@@ -275,7 +289,7 @@ class ModelVersion(Document):
             "model_id": self.model_id,
             "status": "READY",
             "tags": [{"key": k, "value": v} for k, v in self.tags.items()],
-            "aliases": sorted(a for a, v in model.aliases.items() if v == self.version),
+            "aliases": model.aliases_of(self.version),
         }
         return {k: v for k, v in said.items() if v not in ("", [])}
 

@@ -1,6 +1,10 @@
-"""MLflow's use cases of registered models, but for aliases (``transitions``)."""
+"""MLflow's use cases of registered models, but for aliases (``transitions``).
 
-from typing import Any
+Every change is in the log. What changes nothing is not, though it counts as an update, as in MLflow.
+"""
+
+import secrets
+from typing import Any, Literal
 
 from modelwright.context import Call
 from modelwright.errors import AlreadyExists, ConditionFailed, Forbidden, NotFound
@@ -23,6 +27,8 @@ from modelwright.registry.messages import (
     SetModelTag,
     UpdateModel,
 )
+from modelwright.registry.proofs import proof, proven
+from modelwright.registry.requests import superseded
 from modelwright.registry.store import TABLE, RegistryStore
 from modelwright.storage import Tables, Write
 
@@ -43,9 +49,10 @@ def create(call: Call, message: CreateModel, *, tables: Tables, log: Log) -> dic
         raise AlreadyExists(f"Registered Model (name={name}) already exists.")
     tags = {k: v for tag in message.tags for k, v in checked_tag(tag.key, tag.value).items()}
     model = born(call, name, store).model_copy(update={"description": message.description, "tags": tags})
-    writes = [store.put_model(model), store.take_name(name, model.model_id), *once.mark(model.model_id)]
+    writes = [store.put_model(model), *store.take_name(name, model.model_id), *once.mark(model.model_id)]
+    event = RegisteredModelCreated(model=name, **proven(model, message.description, tags))
     try:
-        log.commit(call, [store.happened(model, RegisteredModelCreated(model=name))], writes)
+        log.commit(call, [store.happened(model, event)], writes)
     except ConditionFailed:
         once.made(tables)
         raise
@@ -55,7 +62,8 @@ def create(call: Call, message: CreateModel, *, tables: Tables, log: Log) -> dic
 def born(call: Call, name: str, store: RegistryStore) -> RegisteredModel:
     """Return a new model, not stored yet."""
     now = milliseconds(call)
-    return RegisteredModel(model_id=store.fresh_id(name), name=name, created=now, updated=now)
+    salt = secrets.token_hex(16)
+    return RegisteredModel(model_id=store.fresh_id(name), name=name, created=now, updated=now, salt=salt)
 
 
 def get(call: Call, message: Named, *, tables: Tables, log: Log) -> dict[str, Any]:
@@ -70,7 +78,9 @@ def update(call: Call, message: UpdateModel, *, tables: Tables, log: Log) -> dic
     """Change the description."""
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
-    touched = _save(call, model.model_copy(update={"description": message.description}), store, tables)
+    changed = model.model_copy(update={"description": message.description})
+    event = _event(model, "description", value=message.description)
+    touched = _save(call, model, changed, event, store, tables=tables, log=log)
     return {"registered_model": touched.answer(store.latest([touched])[touched.model_id])}
 
 
@@ -84,18 +94,21 @@ def rename(call: Call, message: RenameModel, *, tables: Tables, log: Log) -> dic
         raise AlreadyExists(f"Registered Model (name={name}) already exists.")
     renamed = model.model_copy(update={"name": name, "updated": milliseconds(call)})
     event = RegisteredModelChanged(model=model.name, change="renamed", new_name=name)
-    writes: list[Write] = [store.put_model(renamed), store.take_name(name, model.model_id), store.free_name(model.name)]
+    writes: list[Write] = [store.put_model(renamed), *store.take_name(name, model.model_id)]
+    writes += store.free_name(model.name, model.model_id)
     log.commit(call, [store.happened(model, event)], writes)
     return {"registered_model": renamed.answer(store.latest([renamed])[renamed.model_id])}
 
 
 def delete(call: Call, message: Named, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Delete a model with its versions; its history stays in the log, its name is free."""
+    """Delete a model with its versions; its history stays in the log, its name is free, its open requests end."""
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
     gone = model.model_copy(update={"deleted": True, "aliases": {}, "updated": milliseconds(call)})
-    event = RegisteredModelChanged(model=model.name, change="deleted")
-    log.commit(call, [store.happened(model, event)], [store.put_model(gone), store.free_name(model.name)])
+    change = superseded(call, tables, gone, "model deleted")
+    events = [*change.events, RegisteredModelChanged(model=model.name, change="deleted")]
+    writes: list[Write] = [store.put_model(change.model), *store.free_name(model.name, model.model_id)]
+    log.commit(call, [store.happened(model, event) for event in events], [*writes, *change.writes])
     return {}
 
 
@@ -103,8 +116,9 @@ def set_tag(call: Call, message: SetModelTag, *, tables: Tables, log: Log) -> di
     """Set a tag."""
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
-    tags = {**model.tags, **checked_tag(message.key, message.value)}
-    _save(call, model.model_copy(update={"tags": tags}), store, tables)
+    changed = model.model_copy(update={"tags": {**model.tags, **checked_tag(message.key, message.value)}})
+    event = _event(model, "tag_set", message.key, message.value)
+    _save(call, model, changed, event, store, tables=tables, log=log)
     return {}
 
 
@@ -112,8 +126,8 @@ def delete_tag(call: Call, message: DeleteModelTag, *, tables: Tables, log: Log)
     """Remove a tag; one that is not there is no error."""
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
-    tags = {k: v for k, v in model.tags.items() if k != message.key}
-    _save(call, model.model_copy(update={"tags": tags}), store, tables)
+    changed = model.model_copy(update={"tags": {k: v for k, v in model.tags.items() if k != message.key}})
+    _save(call, model, changed, _event(model, "tag_deleted", message.key), store, tables=tables, log=log)
     return {}
 
 
@@ -144,7 +158,26 @@ def writable(call: Call, name: str, store: RegistryStore) -> RegisteredModel:
     return model
 
 
-def _save(call: Call, model: RegisteredModel, store: RegistryStore, tables: Tables) -> RegisteredModel:
+def _event(
+    model: RegisteredModel, change: Literal["description", "tag_set", "tag_deleted"], key: str = "", value: str = ""
+) -> RegisteredModelChanged:
+    proving = proof(model, value) if value or change == "tag_set" else ""
+    return RegisteredModelChanged(model=model.name, change=change, key=key, proof=proving)
+
+
+def _save(
+    call: Call,
+    before: RegisteredModel,
+    model: RegisteredModel,
+    event: RegisteredModelChanged,
+    store: RegistryStore,
+    *,
+    tables: Tables,
+    log: Log,
+) -> RegisteredModel:
     touched = model.model_copy(update={"updated": milliseconds(call)})
-    tables.write([store.put_model(touched)])
+    if model == before:
+        tables.write([store.put_model(touched)])
+    else:
+        log.commit(call, [store.happened(model, event)], [store.put_model(touched)])
     return touched

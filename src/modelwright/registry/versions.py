@@ -1,13 +1,15 @@
-"""MLflow's use cases of model versions."""
+"""MLflow's use cases of model versions; every change is in the log (see ``models``)."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from modelwright.artifacts import SCHEME
 from modelwright.context import Call
 from modelwright.errors import InvalidInput
-from modelwright.events import AliasChanged, ModelVersionDeleted
-from modelwright.log import Log
+from modelwright.events import AliasChanged, Event, ModelVersionChanged, ModelVersionDeleted
+from modelwright.log import Happened, Log
 from modelwright.registry.entities import (
+    DIGEST_TAG,
     ModelVersion,
     RegisteredModel,
     checked_name,
@@ -22,8 +24,13 @@ from modelwright.registry.messages import (
     UpdateVersion,
 )
 from modelwright.registry.models import milliseconds, writable
+from modelwright.registry.proofs import proof, told
+from modelwright.registry.requests import superseded
 from modelwright.registry.store import RegistryStore
-from modelwright.storage import Tables
+from modelwright.storage import TRANSACTION_LIMIT, Tables, Write
+
+_TOGETHER = TRANSACTION_LIMIT - 2
+"""Writes and events of one transaction that changes stages, but for one more event and the model."""
 
 
 def get(call: Call, message: OfVersion, *, tables: Tables, log: Log) -> dict[str, Any]:
@@ -43,11 +50,13 @@ def update(call: Call, message: UpdateVersion, *, tables: Tables, log: Log) -> d
     """Change the description."""
     store = RegistryStore(tables, call)
     model, version = _writable(call, message, store)
-    return _save(call, model, version.model_copy(update={"description": message.description}), store, tables)
+    changed = version.model_copy(update={"description": message.description})
+    event = _event(model, version, "description", value=message.description)
+    return _save(call, model, version, changed, event, store, tables=tables, log=log)
 
 
 def delete(call: Call, message: OfVersion, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Delete a version and the aliases that point to it."""
+    """Delete a version and the aliases that point to it; its open requests end."""
     store = RegistryStore(tables, call)
     model, version = _writable(call, message, store)
     lost = [alias for alias, number in sorted(model.aliases.items()) if number == version.version]
@@ -57,14 +66,15 @@ def delete(call: Call, message: OfVersion, *, tables: Tables, log: Log) -> dict[
         without = model.holding(others, milliseconds(call))
     for alias in lost:
         without = without.pointing(alias, None, call.now)
-    events = [
+    events: list[Event] = [
         AliasChanged(model=model.name, alias=a, version=None, previous=version.version, reason="version deleted")
         for a in lost
     ]
-    happened = [
-        store.happened(model, e) for e in (*events, ModelVersionDeleted(model=model.name, version=version.version))
-    ]
-    log.commit(call, happened, [store.put_model(without), *store.delete_version(model, version)])
+    change = superseded(call, tables, without, "version deleted", version=version.version)
+    events += [*change.events, ModelVersionDeleted(model=model.name, version=version.version)]
+    writes = [*store.put_aliases(model, change.model), *change.writes, *store.delete_version(model, version)]
+    log.commit(call, [store.happened(model, event) for event in events], writes)
+    store.forget(model.model_id, version)
     return {}
 
 
@@ -76,8 +86,11 @@ def set_tag(call: Call, message: SetVersionTag, *, tables: Tables, log: Log) -> 
     """
     store = RegistryStore(tables, call)
     model, version = _writable(call, message, store)
-    tags = {**version.tags, **checked_tag(message.key, message.value)}
-    _save(call, model, version.model_copy(update={"tags": tags}), store, tables)
+    changed = version.model_copy(update={"tags": {**version.tags, **checked_tag(message.key, message.value)}})
+    if message.key == DIGEST_TAG:
+        store.point_from(model.model_id, changed)
+    event = _event(model, version, "tag_set", message.key, message.value)
+    _save(call, model, version, changed, event, store, tables=tables, log=log)
     return {}
 
 
@@ -85,8 +98,9 @@ def delete_tag(call: Call, message: DeleteVersionTag, *, tables: Tables, log: Lo
     """Remove a tag; one that is not there is no error."""
     store = RegistryStore(tables, call)
     model, version = _writable(call, message, store)
-    tags = {k: v for k, v in version.tags.items() if k != message.key}
-    _save(call, model, version.model_copy(update={"tags": tags}), store, tables)
+    changed = version.model_copy(update={"tags": {k: v for k, v in version.tags.items() if k != message.key}})
+    event = _event(model, version, "tag_deleted", message.key)
+    _save(call, model, version, changed, event, store, tables=tables, log=log)
     return {}
 
 
@@ -98,14 +112,14 @@ def transition_stage(call: Call, message: TransitionStage, *, tables: Tables, lo
     stage, now = checked_stage(message.stage), milliseconds(call)
     if message.archive_existing_versions and stage not in ("Staging", "Production"):
         raise InvalidInput(f"existing versions are archived by a move to Staging or Production, not to {stage}")
-    known = store.versions(model)
-    changed = {version.version: version.model_copy(update={"stage": stage, "updated": now})}
-    if message.archive_existing_versions:
-        rest = [other for other in known if other.stage == stage and other.version != version.version]
-        changed |= {o.version: o.model_copy(update={"stage": "Archived", "updated": now}) for o in rest}
-    holding = model.holding((changed.get(each.version, each) for each in known), now)
-    tables.write([store.put_model(holding), *(store.put_version(model, each) for each in changed.values())])
-    return {"model_version": changed[version.version].answer(model)}
+    known = {version.version: version, **{each.version: each for each in store.versions(model)}}
+    rest = [other for other in known.values() if other.stage == stage and other.version != version.version]
+    archived = rest if message.archive_existing_versions else []
+    moved = [other.model_copy(update={"stage": "Archived", "updated": now}) for other in archived]
+    moved.append(version.model_copy(update={"stage": stage, "updated": now}))
+    holding = model.holding(({**known, **{each.version: each for each in moved}}).values(), now)
+    _move(call, holding, moved, known, store, log)
+    return {"model_version": moved[-1].answer(model)}
 
 
 def load(call: Call, message: OfVersion, store: RegistryStore) -> tuple[RegisteredModel, ModelVersion]:
@@ -120,9 +134,60 @@ def _writable(call: Call, message: OfVersion, store: RegistryStore) -> tuple[Reg
     return model, store.version(model, message.version)
 
 
+def _move(
+    call: Call,
+    model: RegisteredModel,
+    versions: Sequence[ModelVersion],
+    before: Mapping[int, ModelVersion],
+    store: RegistryStore,
+    log: Log,
+) -> None:
+    """Write versions in new stages, the last with the model; some of them before if one transaction is too small."""
+    events: list[Happened] = []
+    writes: list[Write] = []
+    for version in versions:
+        more = store.put_version(model, version, alone=False)
+        if len(events) + len(writes) + len(more) > _TOGETHER:
+            log.commit(call, events, [*writes, store.unchanged(model)])
+            events, writes = [], []
+        writes += more
+        if version.stage != before[version.version].stage:
+            moved = ModelVersionChanged(model=model.name, version=version.version, change="stage", key=version.stage)
+            events.append(store.happened(model, moved))
+    log.commit(call, events, [*writes, store.put_model(model)])
+
+
+def _event(
+    model: RegisteredModel,
+    version: ModelVersion,
+    change: Literal["description", "tag_set", "tag_deleted"],
+    key: str = "",
+    value: str = "",
+) -> ModelVersionChanged:
+    return ModelVersionChanged(
+        model=model.name,
+        version=version.version,
+        change=change,
+        key=key,
+        value=told({key: value}).get(key, "") if change == "tag_set" else "",
+        proof=proof(model, value) if value or change == "tag_set" else "",
+    )
+
+
 def _save(
-    call: Call, model: RegisteredModel, version: ModelVersion, store: RegistryStore, tables: Tables
+    call: Call,
+    model: RegisteredModel,
+    before: ModelVersion,
+    version: ModelVersion,
+    event: ModelVersionChanged,
+    store: RegistryStore,
+    *,
+    tables: Tables,
+    log: Log,
 ) -> dict[str, Any]:
     touched = version.model_copy(update={"updated": milliseconds(call)})
-    tables.write([store.put_version(model, touched)])
+    if version == before:
+        tables.write(store.put_version(model, touched))
+    else:
+        log.commit(call, [store.happened(model, event)], store.put_version(model, touched))
     return {"model_version": touched.answer(model)}

@@ -8,9 +8,10 @@ same, or nothing when the first one ended.
 """
 
 import hashlib
+import json
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,18 +19,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modelwright import statistics
+from modelwright.artifacts import PARITY, PREDICTIONS, environment_digest
 from modelwright.context import Call
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound, PluginError, Unavailable
 from modelwright.events import Estimate, Evaluation, TrainingCompleted, TrainingFailed, Window
 from modelwright.flavors import MODEL_FILE, Flavors, OpenModel, Sklearn, mlmodel, open_model, pickled, single_thread
-from modelwright.log import Happened, Log, stream_of
+from modelwright.log import Happened, Log, canonical, stream_of
 from modelwright.project import Model, Project
+from modelwright.retraining import beside
+from modelwright.retraining.slices import by_category
 from modelwright.retraining.store import Training, load_training, put_training
 from modelwright.storage import Blobs, Tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MLMODEL = "MLmodel"
 SEED = 20130101
 MIN_ROWS = 100
 """Below this neither a model nor a comparison says anything."""
@@ -54,6 +59,9 @@ class Examples:
         times: the model's time column, as UTC ``datetime64[us]``.
         digest: of the saved set.
         key: where the saved set lies in the lake.
+        ids: what names each row; None where nothing does.
+        places: the place of each row in the saved set; None: in order, from 0.
+        again: computes the inputs of rows of the saved set, by their places, as they are served; None if it cannot.
     """
 
     frame: "pd.DataFrame"
@@ -61,6 +69,9 @@ class Examples:
     times: NDArray[np.datetime64]
     digest: str
     key: str
+    ids: "NDArray[np.object_] | None" = None
+    places: "NDArray[np.int64] | None" = None
+    again: "Callable[[Sequence[int]], pd.DataFrame] | None" = None
 
 
 class TrainingSets(Protocol):
@@ -109,6 +120,12 @@ class _Trained:
     examples: Examples
     evaluation: Evaluation
     notes: dict[str, str]
+    files: dict[str, bytes]
+    signature: str
+
+    def digest(self, name: str) -> str:
+        """Return SHA-256 of a file beside the model; empty when it was not written."""
+        return hashlib.sha256(self.files[name]).hexdigest() if name in self.files else ""
 
 
 def artifact_key_of(workspace: str, training_id: str) -> str:
@@ -145,11 +162,10 @@ def train(workspace: str, training_id: str, shop: Workshop) -> str:
         )
         return _finish(workspace, training, failed, shop)
     key = artifact_key_of(workspace, training_id)
-    model = shop.project.model(training.model)
-    folder = mlmodel(run_id_of(training_id), inputs=model.inputs, training_id=training_id)
-    shop.blobs.put("artifacts", key + MODEL_FILE, trained.body)
-    shop.blobs.put("artifacts", key + "MLmodel", folder)
-    completed = _completed(training, model, key, trained, shop, shop.clock() - began)
+    files = {MODEL_FILE: trained.body, **trained.files}
+    for name, body in files.items():
+        shop.blobs.put("artifacts", key + name, body)
+    completed = _completed(training, key, trained, shop, shop.clock() - began)
     return _finish(workspace, training, completed, shop)
 
 
@@ -197,7 +213,16 @@ def _trained(workspace: str, training: Training, shop: Workshop) -> _Trained:
         notes["champion_not_compared"] = str(error)
     body = _fitted(function, examples, model)
     _scores(body, examples.frame.iloc[:1], f"the model of training {training.training_id}")
-    return _Trained(body, examples, evaluate(held, challenger, champion), notes)
+    slices = by_category(held.frame, model.categorical, held.labels, challenger)
+    rival = "" if champion is None else training.champion_digest or str(training.champion)
+    evaluation = evaluate(held, challenger, champion).model_copy(update={"slices": slices, "champion": rival})
+    proof, unproven = beside.parity(held, f"{training.model} {shop.project.digest}")
+    notes |= {"parity_not_proven": unproven} if unproven else {}
+    signature = beside.signature(examples.frame)
+    run_id, said = run_id_of(training.training_id), {part: json.dumps(columns) for part, columns in signature.items()}
+    folder = mlmodel(run_id, inputs=model.inputs, training_id=training.training_id, signature=said)
+    files = {MLMODEL: folder, **beside.files(held, challenger, champion, rival), **proof}
+    return _Trained(body, examples, evaluation, notes, files, canonical(signature).decode())
 
 
 def _split(examples: Examples, holdout_days: int) -> tuple[Examples, Examples]:
@@ -214,7 +239,15 @@ def _split(examples: Examples, holdout_days: int) -> tuple[Examples, Examples]:
 
 
 def _part(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
-    return Examples(examples.frame[mask], examples.labels[mask], examples.times[mask], examples.digest, examples.key)
+    places = np.arange(len(examples.labels)) if examples.places is None else examples.places
+    return replace(
+        examples,
+        frame=examples.frame[mask],
+        labels=examples.labels[mask],
+        times=examples.times[mask],
+        ids=None if examples.ids is None else examples.ids[mask],
+        places=places[mask],
+    )
 
 
 def _fitted(function: TrainFunction, examples: Examples, model: Model) -> bytes:
@@ -250,10 +283,8 @@ def _champion_scores(workspace: str, training: Training, held: Examples, shop: W
     return champion.score(held.frame[list(features)])
 
 
-def _completed(
-    training: Training, model: Model, key: str, trained: _Trained, shop: Workshop, seconds: float
-) -> TrainingCompleted:
-    evaluation, examples = trained.evaluation, trained.examples
+def _completed(training: Training, key: str, trained: _Trained, shop: Workshop, seconds: float) -> TrainingCompleted:
+    evaluation, examples, model = trained.evaluation, trained.examples, shop.project.model(training.model)
     metrics = {"auc": evaluation.challenger_auc.value, "brier": evaluation.challenger_brier}
     compared: dict[str, Estimate | None] = {
         "auc_difference": evaluation.auc_difference,
@@ -277,6 +308,11 @@ def _completed(
         project_digest=shop.project.digest,
         seconds=seconds,
         cost=_cost(seconds, shop.memory_mb),
+        environment_digest=environment_digest(trained.files),
+        signature=trained.signature,
+        size=len(trained.body) + sum(map(len, trained.files.values())),
+        parity_digest=trained.digest(PARITY),
+        predictions_digest=trained.digest(PREDICTIONS),
     )
 
 
