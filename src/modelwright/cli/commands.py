@@ -58,6 +58,7 @@ def up(
     workspace: Annotated[str, typer.Option(help="Workspace of uploads and schedules.")] = "default",
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and return.")] = False,
     virtual_time: Annotated[bool, typer.Option("--virtual-time", help="Let callers say what time it is.")] = False,
+    environment: Annotated[str, typer.Option(help="Which of a team's environments it is: dev, staging, prod.")] = "dev",
     private_webhooks: Annotated[
         bool, typer.Option("--private-webhooks", help="Let webhooks lead to this machine and its network, over http.")
     ] = False,
@@ -66,7 +67,7 @@ def up(
     """Start the whole platform on this machine, or bring a running one up to date."""
     stacks.up(
         workdir, port=port, workspace=workspace, detach=detach, virtual_time=virtual_time,
-        private_webhooks=private_webhooks, say=typer.echo,
+        private_webhooks=private_webhooks, environment=environment, say=typer.echo,
     )  # fmt: skip
 
 

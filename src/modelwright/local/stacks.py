@@ -30,6 +30,7 @@ def up(
     detach: bool,
     virtual_time: bool,
     private_webhooks: bool = False,
+    environment: str = "dev",
     say: Callable[[str], None],
 ) -> Running | None:
     """Start the stack, or bring a running one up to date, and say where it is."""
@@ -46,7 +47,7 @@ def up(
         port=port or None,
         workspace=workspace,
         detach=detach,
-        parameters=parameters(virtual_time=virtual_time, private_webhooks=private_webhooks),
+        parameters=parameters(virtual_time=virtual_time, private_webhooks=private_webhooks, environment=environment),
         bootstrap=ready,
         say=say,
     )
@@ -57,9 +58,10 @@ def pages(url: str) -> str:
     return f"{url}/ is MLflow's, {url}/console is ours" if installed() else f"{url}/console (MLflow's: install mlflow)"
 
 
-def parameters(*, virtual_time: bool, private_webhooks: bool = False) -> dict[str, str]:
+def parameters(*, virtual_time: bool, private_webhooks: bool = False, environment: str = "dev") -> dict[str, str]:
     """Return the template's parameters: who says what time it is sends the schedules' events too."""
     return {
+        "Environment": environment,
         "WebhookPrivateAddresses": "allowed" if private_webhooks else "refused",
         "VirtualTime": "allowed" if virtual_time else "refused",
         "SchedulesState": "DISABLED" if virtual_time else "ENABLED",
