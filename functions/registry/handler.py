@@ -70,6 +70,16 @@ def _delete_alias(request: Request, w: Wiring) -> Any:
     return aliases.delete_alias(request.call, said, tables=w.tables, log=w.log, tier=tier)
 
 
+def _ruled(method: str, path: str, message: type[BaseModel], use_case: Callable[..., Any]) -> Route:
+    """Return the route of a call of MLflow's protocol that the policy of the environment has a say in."""
+
+    def answer(request: Request, w: Wiring) -> Any:
+        protocol(request)
+        return use_case(request.call, request.told(message), tables=w.tables, log=w.log, tier=w.settings.tier)
+
+    return Route(method, f"/<api>/<api_version>/mlflow/{path}", answer)
+
+
 def _judging(w: Wiring) -> dict[str, Any]:
     return {"tables": w.tables, "log": w.log, "blobs": w.blobs, "gates": gate, "tier": w.settings.tier}
 
@@ -149,8 +159,8 @@ ROUTES = (
     rpc("GET", "registered-models/get", m.Named, models.get),
     rpc("GET", "registered-models/search", m.Search, search.models),
     rpc("PATCH", "registered-models/update", m.UpdateModel, models.update),
-    rpc("POST", "registered-models/rename", m.RenameModel, models.rename),
-    rpc("DELETE", "registered-models/delete", m.Named, models.delete),
+    _ruled("POST", "registered-models/rename", m.RenameModel, models.rename),
+    _ruled("DELETE", "registered-models/delete", m.Named, models.delete),
     rpc("POST", "registered-models/set-tag", m.SetModelTag, models.set_tag),
     rpc("DELETE", "registered-models/delete-tag", m.DeleteModelTag, models.delete_tag),
     rpc("ANY", "registered-models/get-latest-versions", m.LatestVersions, models.latest_versions),
@@ -162,7 +172,7 @@ ROUTES = (
     rpc("GET", "model-versions/get-download-uri", m.OfVersion, versions.download_uri),
     rpc("GET", "model-versions/search", m.Search, search.versions),
     rpc("PATCH", "model-versions/update", m.UpdateVersion, versions.update),
-    rpc("DELETE", "model-versions/delete", m.OfVersion, versions.delete),
+    _ruled("DELETE", "model-versions/delete", m.OfVersion, versions.delete),
     rpc("POST", "model-versions/set-tag", m.SetVersionTag, versions.set_tag),
     rpc("DELETE", "model-versions/delete-tag", m.DeleteVersionTag, versions.delete_tag),
     rpc("POST", "model-versions/transition-stage", m.TransitionStage, versions.transition_stage),

@@ -219,7 +219,8 @@ class GatePolicy(Declared):
         max_latency_ms: time to score one row that ``latency_budget`` allows.
         card: sections of the model card that ``card_complete`` wants to be written.
         approvals: how many people, other than who asked, have to approve.
-        approve: aliases whose requests have to be approved; empty: all that are guarded.
+        approve: aliases whose requests have to be approved; empty: all that are guarded. A challenger that its rollout
+            finds no worse becomes champion without a request: where people must have seen every champion, name both.
         waits_days: a request that is not decided by then is refused.
         override: roles that may override the gates' no and missing approvals; nobody else may, whatever was granted.
         override_reason: the least length of the written reason, in characters.
@@ -236,7 +237,7 @@ class GatePolicy(Declared):
     card: tuple[str, ...] = ("intended_use", "limitations", "owner")
     approvals: int = Field(default=0, ge=0, le=10)
     approve: tuple[str, ...] = ()
-    waits_days: int = Field(default=14, ge=1)
+    waits_days: int = Field(default=14, ge=1, le=3650)
     override: tuple[Literal["contributor", "approver", "admin"], ...] = ("admin",)
     override_reason: int = Field(default=1, ge=1)
 

@@ -86,8 +86,8 @@ def url(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_document_is_fetched(url: str) -> None:
-    assert fetch(f"{url}/good?x=1") == b"{}"
-    assert len(fetch(f"{url}/full")) == LIMIT_BYTES
+    assert fetch(f"{url}/good?x=1", private=True) == b"{}"
+    assert len(fetch(f"{url}/full", private=True)) == LIMIT_BYTES
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_a_document_is_fetched(url: str) -> None:
 )
 def test_what_leads_elsewhere_is_missing_or_too_large_is_refused(url: str, path: str, fault: str) -> None:
     with pytest.raises(Unavailable, match=fault):
-        fetch(url + path)
+        fetch(url + path, private=True)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_believed(server: tuple[str, Path]) -> None:
     with pytest.raises(Unavailable, match="certificate"):
-        fetch(f"{server[0]}/good")
+        fetch(f"{server[0]}/good", private=True)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,24 @@ def test_what_is_no_https_address_is_not_asked(address: str) -> None:
 
 def test_nobody_there_is_said_to_be_so() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1 does not answer"):
-        fetch("https://127.0.0.1:1/x")
+        fetch("https://127.0.0.1:1/x", private=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "::1", "fd00:ec2::254"])
+def test_what_is_not_public_is_not_asked_whatever_its_name(url: str, address: str) -> None:
+    asked = url.replace("127.0.0.1", "login.example")
+    with pytest.raises(Unavailable, match=r"login\.example cannot be asked: .* is not public"):
+        fetch(f"{asked}/good", resolver=lambda host, port: (address,))
+    with pytest.raises(Unavailable, match="cannot be asked"):
+        fetch(f"{url}/good")
+
+
+def test_the_certificate_must_be_of_the_host_that_was_named(url: str) -> None:
+    asked = url.replace("127.0.0.1", "login.example")
+    with pytest.raises(Unavailable, match="certificate"):
+        fetch(f"{asked}/good", private=True, resolver=lambda host, port: ("127.0.0.1",))
+
+
+def test_a_name_that_leads_nowhere_is_said_to_be_so() -> None:
+    with pytest.raises(Unavailable, match="it has no address"):
+        fetch("https://login.example/x", resolver=lambda host, port: ())

@@ -12,7 +12,7 @@ from e2e.desk import Desk, parquet, wait
 from modelwright.client import TOKEN
 from modelwright.demo import scientist
 from modelwright.demo.data import YEAR, Flights
-from modelwright.demo.observer import consumers
+from modelwright.demo.observer import consumers, takers
 from modelwright.local.packaging import Sources
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:.*Any type hint")]
@@ -64,7 +64,7 @@ def test_every_event_delivered_twice_and_in_disorder_changes_nothing(lived: Desk
     assert {"UploadAccepted", "AliasChanged", "PerformanceMeasured", "TrainingCompleted", "ModelVersionCreated"} <= seen
     before = state(lived)
     rules = consumers(Sources.find().template.read_text(encoding="utf-8"))
-    due = {(function, item.envelope.id) for item in items for function in rules.get(item.envelope.type, ())}
+    due = {(function, item.envelope.id) for item in items for function in takers(rules, item.envelope)}
     entries = [entry(lived, item.envelope) for item in items]
     random.Random(2).shuffle(entries)
     lived.outcomes.look()

@@ -113,7 +113,7 @@ def test_a_refusal_names_who_may_not_do_what() -> None:
 
 # --- giving some of it to others ----------------------------------------------------------
 
-RESOURCES = ["*", "model/*", "model/a*", "model/*a", "model/flights", "run/*", "model/?", "model/[ab]*"]
+RESOURCES = ["*", "model/*", "model/a*", "model/*a", "model/flights", "run/*", "model/?", "model/[ab]*", "*ab*", "*[ab]*"]
 held_grant = st.builds(
     Grant, role=st.sampled_from(ROLES), resources=st.sampled_from(RESOURCES), effect=st.sampled_from(["allow", "deny"])
 )
@@ -145,6 +145,7 @@ def test_other_wildcards_than_a_star_prove_nothing() -> None:
     assert governs([Grant(role="admin", resources="model/?")], "model/?")
     assert not governs([Grant(role="admin", resources="model/?")], "model/*")
     assert not governs([Grant(role="admin", resources="model/[*a]")], "model/*")
+    assert not governs([Grant(role="admin", resources="*churn*")], "*[churn]*"), "the text fits, what it matches does not"
 
 
 def test_ones_own_denies_go_with_what_one_gives() -> None:

@@ -15,7 +15,7 @@ from support.http import Caller, handler_of, memory_wiring, payload
 
 from governance.desk import Desk
 from governance.identity import AUDIENCE, ISSUER, IdentityProvider, provider, rsa_key
-from modelwright.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from modelwright.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
 from modelwright.governance import federation
 from modelwright.governance.access import Grant, Identity
 from modelwright.governance.federation import Keys, authenticate, distrust, is_jwt, list_providers, trust
@@ -362,6 +362,39 @@ def test_nobody_lets_others_in_to_more_than_they_hold() -> None:
     call = acting(Identity(actor="sue", workspace="default", grants=(Grant(role="admin"), deny)))
     trust(call, provider(), tables=desk.tables, log=desk.log)
     assert deny in enter(desk, IdentityProvider().token(), IdentityProvider().keys).grants
+
+
+def test_ones_own_denies_go_with_every_rule_though_rules_give_the_same() -> None:
+    desk = Desk()
+    deny = Grant(role="admin", resources="model/secret", effect="deny")
+    call = acting(Identity(actor="sue", workspace="default", grants=(Grant(role="admin"), deny)))
+    rules = tuple(federation.Rule(claim="sub", value=value, grants=(Grant(role="admin"),)) for value in ("a*", "b*"))
+    trust(call, provider().model_copy(update={"rules": rules}), tables=desk.tables, log=desk.log)
+    (kept,) = list_providers(desk.call, tables=desk.tables)
+    assert [deny.model_dump() in rule["grants"] for rule in kept["rules"]] == [True, True]
+    full = (federation.Rule(claim="sub", value="*", grants=tuple(Grant(role="admin", resources=str(n)) for n in range(10))),)
+    with pytest.raises(InvalidInput, match="at most 10 grants"):
+        trust(call, provider().model_copy(update={"rules": full}), tables=desk.tables, log=desk.log)
+
+
+def test_an_administrator_of_some_resources_replaces_no_provider_that_gives_more(desk: Desk) -> None:
+    """Else they could say by which claim its people are told apart, and come as somebody else."""
+    call = acting(Identity(actor="sue", workspace="default", grants=(Grant(role="admin", resources="model/a*"),)))
+    narrow = federation.Rule(claim="sub", value="*", grants=(Grant(role="reader", resources="model/ants"),))
+    theirs = provider().model_copy(update={"rules": (narrow,), "actor_claim": "nickname"})
+    with pytest.raises(Forbidden):
+        trust(call, theirs, tables=desk.tables, log=desk.log)
+    other = theirs.model_copy(update={"issuer": "https://other.example"})
+    assert trust(call, other, tables=desk.tables, log=desk.log) == other.id
+
+
+@pytest.mark.parametrize(("value", "said", "fits"), [
+    ("a*c", "a?c", True), ("a?c", "abc", False), ("a?c", "a?c", True), ("[ab]", "a", False), ("[ab]", "[ab]", True),
+    ("*a" * 60, "a" * 4000 + "b", False),
+])  # fmt: skip
+def test_a_star_is_the_only_wildcard_of_a_rule_and_many_take_no_time(value: str, said: str, *, fits: bool) -> None:
+    rule = federation.Rule(claim="sub", value=value, grants=(APPROVER,))
+    assert rule.fits({"sub": said}) is fits
 
 
 # --- who it is ---------------------------------------------------------------------------

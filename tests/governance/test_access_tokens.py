@@ -341,6 +341,20 @@ def test_nobody_rotates_or_revokes_a_token_that_holds_more_than_they_do() -> Non
             unknown(scoped(), "nobody", tables=desk.tables, log=desk.log)
 
 
+def test_who_is_denied_something_rotates_no_token_that_is_free_of_that() -> None:
+    """They would be shown its secret, and could do with it what they are denied."""
+    desk = Desk()
+    deny = Grant(role="admin", resources="model/secret", effect="deny")
+    call = acting(Identity(actor="sue", workspace="default", grants=(Grant(role="admin"), deny)))
+    free = issued(desk, Grant(role="admin"))
+    with pytest.raises(Forbidden, match="not bound by `deny admin on model/secret`"):
+        rotate_token(call, free.split(".")[2], tables=desk.tables, log=desk.log)
+    assert authenticate(free, tables=desk.tables, wall=desk.wall).actor == "ann"
+    bound = issue_token(call, [Grant(role="admin")], actor="ben", tables=desk.tables, log=desk.log)
+    turned = rotate_token(call, bound.split(".")[2], tables=desk.tables, log=desk.log)
+    assert deny in authenticate(turned, tables=desk.tables, wall=desk.wall).grants
+
+
 # --- over HTTP ---------------------------------------------------------------------------
 
 

@@ -105,6 +105,21 @@ def test_a_period_that_is_not_over_ends_now() -> None:
     assert said["end"] == said["to"]["at"] == desk.wall.isoformat()
 
 
+def test_who_exports_in_a_loop_leaves_so_many_roots_an_hour_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can delete them, and a reader may export."""
+    monkeypatch.setattr(exporting, "MOST_ROOTS", 3)
+    desk = hourly(1)
+    ends = []
+    for _ in range(6):
+        desk.wait(seconds=1)
+        ends.append(begun(desk, START, desk.wall)["to"]["number"])
+    assert ends == [2, 3, 3, 3, 3, 3]
+    with pytest.raises(Unavailable, match="too many exports"):
+        begun(desk, desk.wall - timedelta(seconds=1), desk.wall)
+    desk.wait(hours=2)
+    assert begun(desk, START, desk.wall)["to"]["number"] == 4
+
+
 def test_a_period_in_which_nothing_happened_has_no_items_and_two_roots() -> None:
     desk = hourly(2)
     desk.wait(days=3)
@@ -374,7 +389,15 @@ def test_the_command_takes_a_period_and_verifies_it(endpoint: str, run: Run, tmp
     assert code == 0, lines
     assert "the log has this manifest" in lines[0]
     assert "by ann" in lines[0]
-    assert lines[1:] == ["21 items in 3 streams: verified"]
+    assert lines[1:] == [
+        f"workspace default, {start}:00+00:00 to {end}:00+00:00",
+        "21 items in 3 streams: verified, by the roots beside it: --roots takes the audit bucket's own",
+    ]
+    bucket = [str(tmp_path / f"bucket-{number}.json") for number in (6, 13)]
+    for path, number in zip(bucket, (6, 13), strict=True):
+        Path(path).write_bytes((folder / f"root-{number:08d}.json").read_bytes())
+    code, lines = run("verify", str(folder), *(f"--roots={path}" for path in bucket))
+    assert (code, lines[1:]) == (0, ["21 items in 3 streams: verified"])
 
 
 def test_the_csv_has_the_periods_own_events_by_time_with_the_names_of_cloudtrail(
@@ -455,7 +478,7 @@ def test_a_csv_that_was_made_up_with_its_digest_is_found(endpoint: str, run: Run
     manifest["files"]["log.csv"] = {"sha256": audit._digest_of(folder / "log.csv"), "bytes": 1}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     code, lines = run("verify", str(folder))
-    assert (code, lines[0]) == (1, "log.csv is not what log.jsonl makes")
+    assert (code, lines[1]) == (1, "log.csv is not what log.jsonl makes")
     with pytest.raises(InvalidInput, match="tells of no manifest with the digest"):
         run("verify", str(folder), "--recorded")
 

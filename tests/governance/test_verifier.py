@@ -212,6 +212,16 @@ def test_a_second_root_of_a_number_of_which_the_next_does_not_tell_is_no_fault()
     assert verify(WHOLE, [first, second, left, third])[0] == []
 
 
+def test_roots_that_contradict_one_another_are_found_though_each_is_as_hashed() -> None:
+    """Whoever can write roots, but change none, rewrites a stream and has the last root tell its new hashes."""
+    first, second, third = chained()
+    rewritten = {**WHOLE[3], "hash": "f" * 64}
+    forged = hashed([*WHOLE[:3], rewritten], 3, second["root"])
+    text = f"roots 2 and 3 tell different hashes of {A} at 4"
+    assert root_faults([first, second, forged]) == [text]
+    assert text in root_faults([first, second, third, forged])
+
+
 def test_a_root_that_is_missing_between_others_is_found() -> None:
     assert root_faults(chained()[::2]) == ["root 3 does not follow root 1: there were others between them"]
 
@@ -224,7 +234,7 @@ def test_a_part_of_a_root_proves_nothing_and_is_no_fault_alone() -> None:
     assert "1 of 3 roots are a workspace's part, which proves nothing" in verifier.believed([*chained()[:2], part])
 
 
-@pytest.mark.parametrize("heads", [[], {"a": 1}, {"a": [1]}, {"a": ["x", "y"]}, None])
+@pytest.mark.parametrize("heads", [[], {"a": 1}, {"a": [1]}, {"a": ["x", "y"]}, {"a": [float("inf"), "y"]}, None])
 def test_a_part_of_a_root_that_cannot_be_read_is_a_fault_and_no_crash(heads: Any) -> None:
     part = {"number": 3, "at": NOW.isoformat(), "heads": heads, "part_of": "x"}
     assert root_faults([part]) == ["root 3 cannot be read"]
@@ -266,7 +276,9 @@ def test_it_reads_standard_input() -> None:
     assert alone("-", text=EXPORT.decode()).returncode == 0
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", "{}", '{"pk": 1}', '{"pk": "x", "sk": "y"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "line", ["{", "[1]", "{}", '{"pk": 1}', '{"pk": "x", "sk": "y"}', '{"pk": "x", "sk": Infinity}', "[" * 100_000]
+)
 def test_what_cannot_be_read_is_a_break_and_no_crash(line: str) -> None:
     text = EXPORT.decode()
     told = alone("-", text=text + line + "\n")

@@ -288,6 +288,17 @@ def test_the_roots_must_be_those_that_the_manifest_names() -> None:
     ]
 
 
+def test_an_excerpt_of_nothing_that_ends_with_no_root_proves_nothing() -> None:
+    given_ = excerpt(world([0] * 6, "x", 2), 1, 2)
+    nothing = {**given_.manifest, "from": None, "to": None, "streams": {}, "items": 0}
+    assert manifest_faults(nothing, given_.roots) == ["the manifest names no root that its excerpt ends with"]
+
+
+def test_the_name_of_a_stream_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verifier.tell(["\x1b[2J1 items: verified\r"], 1, 1) == 1
+    assert capsys.readouterr().out == "?[2J1 items: verified?\n1 items in 1 streams: BROKEN\n"
+
+
 def test_a_workspaces_excerpt_is_checked_by_its_streams_of_a_whole_root() -> None:
     given_ = world([0, 1, 0, 1], "x", 2)
     theirs = stream_of("other", "MODEL", "9")
@@ -338,7 +349,10 @@ def command(manifest: Path, *arguments: str) -> int:
 def test_the_command_says_what_had_to_be_believed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest, roots = folder_of(excerpt(world([0, 1] * 6, "x", 4), 1, 3), tmp_path)
     assert command(manifest, "--roots", *map(str, roots)) == 0
-    assert capsys.readouterr().out == "8 items in 2 streams: verified\n"
+    told, verdict = capsys.readouterr().out.splitlines()
+    assert verdict == "8 items in 2 streams: verified"
+    known = verifier.read(manifest)
+    assert told == f"all workspaces, {known['start']} to {known['end']}"
     assert command(manifest) == 0
     assert "verified against its manifest alone, without a root" in capsys.readouterr().out
     assert command(manifest, "--digest", "0" * 64) == 1
@@ -358,7 +372,7 @@ def test_an_auditor_needs_the_verifiers_file_and_a_python_alone(tmp_path: Path, 
         manifest.write_bytes(canonical({**verifier.read(manifest), "log": list(files), "files": files}))
     command = [sys.executable, "-I", "-S", str(carried), "--manifest", str(manifest), "--roots", *map(str, roots)]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stdout, said.stderr) == (0, "8 items in 2 streams: verified\n", "")
+    assert (said.returncode, said.stdout.splitlines()[1:], said.stderr) == (0, ["8 items in 2 streams: verified"], "")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"streams": []}', '{"streams": {"a": [1]}, "files": {}}'])
@@ -382,7 +396,7 @@ def test_a_file_that_is_missing_is_named_and_none_outside_the_folder_is_read(
     manifest.write_text(text)
     assert command(manifest) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "log.jsonl is missing"
+    assert lines[1] == "log.jsonl is missing"
     assert "there are 0 items, the manifest tells of 8" in lines
 
 

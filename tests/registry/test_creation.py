@@ -14,7 +14,9 @@ from support.mlflow_desk import API, Desk, event_of
 from modelwright.adapters.memory import MemoryBlobs
 from modelwright.artifacts import environment_digest, new_model_id, new_run_id
 from modelwright.context import Call
+from modelwright.errors import Unavailable
 from modelwright.events import LoggedModelCreated
+from modelwright.flavors import Sklearn, open_model
 from modelwright.registry import folder
 from modelwright.registry.entities import ModelVersion
 from modelwright.registry.signatures import Signature
@@ -192,6 +194,50 @@ def test_a_prompt_may_name_what_it_likes(desk: Desk) -> None:
     desk.registry.ok("POST", f"{RM}/create", {"name": "greeting", "tags": prompt})
     body = {"name": "greeting", "source": "dummy-source", "run_id": RUN, "tags": prompt}
     desk.registry.ok("POST", f"{MV}/create", body)
+
+
+def test_a_prompts_tag_opens_no_other_runs_files(desk: Desk) -> None:
+    prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    desk.registry.ok("POST", f"{RM}/create", {"name": "greeting", "tags": prompt})
+    body = {"name": "greeting", "source": f"runs:/{new_run_id('7')}/clf", "run_id": RUN, "tags": prompt}
+    status, said = desk.registry("POST", f"{MV}/create", body)
+    assert (status, said["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_a_logged_model_of_another_run_brings_no_run_that_is_named_with_it(desk: Desk) -> None:
+    model(desk)
+    desk.tell("registry", LoggedModelCreated(model_id=MODEL, experiment_id="7", run_id=new_run_id("7")))
+    status, said = make(desk, f"models:/{MODEL}", run_id=RUN, model_id=MODEL)
+    assert status == 400
+    assert said["message"] == f"Invalid model version source: 'models:/{MODEL}'. It lies outside the run {RUN}."
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "\u0661", "9" * 5000, ""])
+def test_what_is_no_number_of_a_version_names_none(desk: Desk, number: str) -> None:
+    model(desk)
+    status, said = make(desk, f"models:/flights/{number}")
+    assert (status, said["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+# --- what is served is what was registered -------------------------------------------------
+
+
+@pytest.mark.parametrize(("others", "pinned"), [({}, b"good"), ({"model__pkl": b"first"}, b"first")])
+def test_a_pickle_that_is_called_otherwise_is_pinned_too(desk: Desk, others: dict[str, bytes], pinned: bytes) -> None:
+    model(desk)
+    document = yaml.safe_dump({"flavors": {"sklearn": {"pickled_model": "clf.bin"}}}).encode()
+    put(desk, MLmodel=document, clf__bin=b"good", **others)
+    assert make(desk, f"models:/{MODEL}")[0] == 200
+    assert stored(desk, 1).artifact_digest == hashlib.sha256(pinned).hexdigest()
+
+
+def test_what_was_put_in_place_of_a_pickle_later_is_not_loaded(desk: Desk) -> None:
+    model(desk)
+    put(desk, MLmodel=yaml.safe_dump({"flavors": {"sklearn": {"pickled_model": "clf.bin"}}}).encode(), clf__bin=b"good")
+    make(desk, f"models:/{MODEL}")
+    put(desk, clf__bin=b"bad")
+    with pytest.raises(Unavailable, match=r"does not load: clf\.bin has the digest"):
+        open_model("x", PLACE, digest=stored(desk, 1).artifact_digest, blobs=desk.blobs, flavors=lambda _: Sklearn())
 
 
 # --- copies ------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ no training runs, the platform is quiet.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelwright.adapters.dynamodb import DynamoTables
 from modelwright.errors import Unavailable
-from modelwright.events import SOURCE
+from modelwright.events import SOURCE, Envelope
 from modelwright.local import translation
 from modelwright.local.stack import Running
 from modelwright.log import Log, LogItem, new_id, time_of
@@ -31,7 +31,7 @@ MARKS: dict[str, TableName] = {
 }
 """In which table each consumer marks what it handled."""
 
-FILTERED = {"gates": "pending"}
+_FILTERED = {"gates": "pending"}
 """Consumers whose rule brings only events in which this field is not empty."""
 
 _POLL_S = 0.05
@@ -51,6 +51,12 @@ def consumers(template: str) -> dict[str, frozenset[str]]:
                 for kind in pattern["detail-type"]:
                     found.setdefault(kind, set()).add(name)
     return {kind: frozenset(functions) for kind, functions in found.items()}
+
+
+def takers(rules: Mapping[str, frozenset[str]], envelope: Envelope) -> frozenset[str]:
+    """Return the functions that an event is delivered to, by the rules that ``consumers`` found."""
+    told = rules.get(envelope.type, frozenset())
+    return frozenset(name for name in told if name not in _FILTERED or envelope.data.get(_FILTERED[name]))
 
 
 class Observer:
@@ -131,9 +137,7 @@ class Observer:
             self._newest = max(self._newest, time_of(item.envelope.id))
             if item.envelope.id not in self._items:
                 self._items[item.envelope.id] = item
-                for function in self._consumers.get(item.envelope.type, ()):
-                    if function not in FILTERED or item.envelope.data.get(FILTERED[function]):
-                        self._due.add((function, item.envelope.id))
+                self._due.update((function, item.envelope.id) for function in takers(self._consumers, item.envelope))
 
     def _new(self) -> Iterator[LogItem]:
         since = self._newest - _OVERLAP

@@ -136,9 +136,10 @@ def _contains(outer: str, inner: str) -> bool:
     """Say whether a pattern matches whatever another does.
 
     With no wildcard but ``*`` on the outside, matching the inner pattern's own text proves it: each ``*`` of the
-    inner one then lies within a ``*`` of the outer one, whatever it stands for. Other wildcards prove nothing.
+    inner one then lies within a ``*`` of the outer one, whatever it stands for. Other wildcards prove nothing, nor
+    does an inner one with a set: ``*[ab]*`` has the text ``ab`` without all that it matches having that.
     """
-    return outer == inner or (not set("?[") & set(outer) and fnmatchcase(inner, outer))
+    return outer == inner or (not set("?[") & set(outer) and "[" not in inner and fnmatchcase(inner, outer))
 
 
 def authorised_to_grant(call: Call, resource: str, wanted: Sequence[Grant]) -> tuple[Grant, ...]:

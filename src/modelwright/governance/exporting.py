@@ -18,13 +18,13 @@ was taken; that nothing is missing or changed is proven by the roots.
 
 import json
 from collections.abc import MutableMapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from modelwright.context import Call
-from modelwright.errors import InvalidInput, NotFound, Refused
+from modelwright.errors import InvalidInput, NotFound, Refused, Unavailable
 from modelwright.events import AuditExported
 from modelwright.governance import excerpts
 from modelwright.governance.anchoring import (
@@ -48,6 +48,8 @@ PAGE_BYTES = 4_000_000
 PAGE_ITEMS = 1000
 """So many streams of one item each are as many queries, within an answer's 30 seconds."""
 PAGE_HEADS = 20_000
+MOST_ROOTS = 60
+"""Roots of an hour at most that exports may have written: they lie in the audit bucket for years, and readers export."""
 
 
 class BeginExport(BaseModel):
@@ -94,6 +96,7 @@ def begin(
 
     Raises:
         InvalidInput: the period is empty or has not begun, or nothing was ever written.
+        Unavailable: exports had so many roots written lately that there is none after the period's start.
     """
     call.authorise("log:read", "workspace")
     if asked.start >= asked.end:
@@ -102,8 +105,11 @@ def begin(
         raise InvalidInput(f"the period begins at {_told(asked.start)}, which is in the future")
     after = first_from(asked.end + SETTLING, tables)
     if after is None:
-        anchor(platform, wall=wall, tables=tables, blobs=blobs, log=log, anew=True)
+        if not _flooded(wall, tables):
+            anchor(platform, wall=wall, tables=tables, blobs=blobs, log=log, anew=True)
         after = newest_anchored(tables)
+    if after is not None and after.at <= asked.start:
+        raise Unavailable("there were too many exports within the hour, try again later")
     if after is None:
         raise InvalidInput("nothing was ever written to the log, so there is nothing to export")
     before, end = last_until(asked.start - SETTLING, tables), min(asked.end, after.at)
@@ -200,6 +206,12 @@ def root(call: Call, at: datetime | None, *, after: str, tables: Tables, blobs: 
     shown = names[:PAGE_HEADS]
     heads = {stream: part["heads"][stream] for stream in shown}
     return {**part, "heads": heads, "next": shown[-1] if len(names) > len(shown) else ""}
+
+
+def _flooded(wall: datetime, tables: Tables) -> bool:
+    """Say whether so many roots were written lately that an export that wants one must do with the newest."""
+    lately = list_roots(wall - timedelta(hours=1), wall, tables=tables).items
+    return len(lately) >= MOST_ROOTS
 
 
 def _key(call: Call, identity: str) -> Key:

@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from modelwright.context import Call
 from modelwright.errors import InvalidInput, ModelwrightError, NotFound, Unauthenticated, Unavailable
-from modelwright.governance.access import Grant, Identity, authorised_to_grant, changed, checked_workspace
+from modelwright.governance.access import Grant, Identity, authorised_to_grant, changed, checked_workspace, passed_on
 from modelwright.governance.people import pseudonym_of
 from modelwright.log import Log
 from modelwright.storage import Anything, Delete, Item, Key, Put, Tables, every
@@ -43,6 +44,7 @@ KEYS_FOR_S, STALE_FOR_S, AGAIN_AFTER_S = 600, 86_400, 60
 """Keys are fetched anew after ten minutes, used for a day if that fails, and asked for once a minute at most."""
 _LONGEST_TOKEN = 8192
 _LONGEST_CLAIM = 255
+_MOST_GRANTS = 10
 _JWT = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
 _PUBLIC = frozenset({"RSA", "EC", "OKP"})
 _INVALID = "the token is not valid"
@@ -60,14 +62,14 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     claim: _Text
     value: _Text
-    grants: tuple[Grant, ...] = Field(min_length=1, max_length=10)
+    grants: tuple[Grant, ...] = Field(min_length=1, max_length=_MOST_GRANTS)
 
     def fits(self, claims: Mapping[str, Any]) -> bool:
         """Say whether claims satisfy the rule."""
-        pattern = ".*".join(map(re.escape, self.value.split("*")))
+        pattern = re.sub(r"[?[]", r"[\g<0>]", self.value)
         said = _claim(claims, self.claim)
         values = said if isinstance(said, list) else [said]
-        return any(isinstance(each, str) and re.fullmatch(pattern, each, re.DOTALL) for each in values)
+        return any(isinstance(each, str) and fnmatchcase(each, pattern) for each in values)
 
 
 class Provider(BaseModel):
@@ -120,13 +122,18 @@ def trust(call: Call, provider: Provider, *, tables: Tables, log: Log) -> str:
         The provider's id.
 
     Raises:
-        Forbidden: the caller may not, or gives more than they hold.
+        Forbidden: the caller may not, or gives more than they hold, or would replace what gives more than they do.
     """
-    wanted = [grant for rule in provider.rules for grant in rule.grants]
-    given = authorised_to_grant(call, f"provider/{provider.id}", wanted)
-    denies = given[len(wanted) :]
-    rules = tuple(r.model_copy(update={"grants": (*r.grants, *denies)}) for r in provider.rules)
     key = _key(checked_workspace(call.workspace), provider.issuer)
+    before = tables.get("governance", key)
+    wanted = [grant for rule in provider.rules for grant in rule.grants]
+    held = [grant for rule in (_read(before).rules if before else ()) for grant in rule.grants]
+    authorised_to_grant(call, f"provider/{provider.id}", [*wanted, *held])
+    authorised_to_grant(call, f"provider/{provider.id}", wanted)
+    rules = tuple(r.model_copy(update={"grants": passed_on(call, r.grants)}) for r in provider.rules)
+    if any(len(rule.grants) > _MOST_GRANTS for rule in rules):
+        raise InvalidInput(f"a rule has at most {_MOST_GRANTS} grants, your own denies among them: make two of it")
+    given = tuple(dict.fromkeys(grant for rule in rules for grant in rule.grants))
     kept = provider.model_copy(update={"rules": rules}).model_dump_json()
     item = {**key._asdict(), "provider": kept, "trusted": call.now.isoformat()}
     log.commit(call, [changed(call, provider.id, "trusted", given)], [Put("governance", item, Anything())])

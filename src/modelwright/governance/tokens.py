@@ -20,7 +20,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelwright.context import Call
-from modelwright.errors import AlreadyExists, ConditionFailed, Conflict, InvalidInput, NotFound, Unauthenticated
+from modelwright.errors import (
+    AlreadyExists,
+    ConditionFailed,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+)
 from modelwright.governance.access import (
     Grant,
     Identity,
@@ -28,6 +36,7 @@ from modelwright.governance.access import (
     changed,
     checked_actor,
     checked_workspace,
+    passed_on,
 )
 from modelwright.log import Log
 from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables, every
@@ -118,6 +127,7 @@ def rotate_token(
         raise InvalidInput(f"the old secret can stay good for 0 to 24 hours, not for {grace / timedelta(hours=1):g}")
     wall = wall or call.now
     item = _held(call, token_id, tables)
+    _require_own_denies(call, token_id, _grants(item))
     if item["revoked"] or _over(item.get("expires", ""), wall):
         raise Conflict(f"token {token_id} was revoked or has expired: make a new one")
     secret = secrets.token_urlsafe(32)
@@ -227,6 +237,14 @@ def _held(call: Call, token_id: str, tables: Tables) -> Item:
         raise NotFound(f"there is no token {token_id}")
     authorised_to_grant(call, f"token/{token_id}", _grants(item))
     return item
+
+
+def _require_own_denies(call: Call, token_id: str, grants: Sequence[Grant]) -> None:
+    """Raise ``Forbidden`` for a token without a deny of the caller's, who would be shown its secret."""
+    free = [grant for grant in passed_on(call, grants) if grant not in grants]
+    if free:
+        told = f"{call.actor} may not rotate token {token_id}: it is not bound by `{free[0].text}`, as they are"
+        raise Forbidden(told, action="access:grant", resource=free[0].resources)
 
 
 def _grants(item: Item) -> tuple[Grant, ...]:

@@ -38,6 +38,8 @@ from typing import Any, NamedTuple
 GENESIS = "0" * 64
 CHAIN_VERSION = 1
 _UNREADABLE = "the manifest cannot be read"
+_ODD = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What comes of reading something that was made to be odd (``OverflowError`` of JSON's ``Infinity``)."""
 
 
 class Break(NamedTuple):
@@ -162,7 +164,7 @@ def spans_of(manifest: Mapping[str, Any]) -> dict[str, Span]:
             stream: Span(int(first), str(before), int(last), str(value))
             for stream, (first, before, last, value) in told
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _ODD as error:
         raise ValueError(_UNREADABLE) from error
 
 
@@ -196,9 +198,11 @@ def manifest_faults(manifest: Mapping[str, Any], roots: Sequence[Mapping[str, An
             return [f"root {number}, which the manifest names, is not among those given" for number in missing]
         if not known:
             return []
+        if not named[1]:
+            return ["the manifest names no root that its excerpt ends with"]
         before, after = (known[root["root"]] if root else None for root in named)
         return [*_period_faults(manifest, before, after), *_span_faults(told, before, after, manifest["workspace"])]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except _ODD:
         return [_UNREADABLE]
 
 
@@ -216,6 +220,7 @@ def root_faults(roots: Iterable[Mapping[str, Any]], *, gaps: bool = False) -> li
     whole = [root for root in given if "part_of" not in root]
     faults = [f"root {root.get('number', '?')} is not what was hashed" for root in whole if not _is_as_hashed(root)]
     faults += [f"root {root.get('number', '?')} cannot be read" for root in given if _heads(root) is None]
+    faults += _contradictions(given)
     numbered = sorted((root for root in whole if isinstance(root.get("number"), int)), key=lambda root: root["number"])
     numbers = [(number, list(same)) for number, same in groupby(numbered, key=lambda root: root["number"])]
     for (last, before), (number, after) in pairwise(numbers):
@@ -246,7 +251,7 @@ def _fault(item: Mapping[str, Any], previous: str, expected: int) -> str:
         if item["previous"] != previous:
             return "it does not follow the item before it"
         return "" if right == item["hash"] else "its content is not what was hashed"
-    except (KeyError, TypeError, ValueError):
+    except _ODD:
         return "it cannot be read"
 
 
@@ -258,12 +263,22 @@ def _anchored(roots: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, str]]:
     return anchored
 
 
+def _contradictions(roots: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield where two roots tell different hashes of one item: whoever wrote the later one rewrote the stream."""
+    told: dict[tuple[str, int], tuple[str, Any]] = {}
+    for root in roots:
+        for stream, (sequence, value) in (_heads(root) or {}).items():
+            first, number = told.setdefault((stream, sequence), (value, root.get("number", "?")))
+            if first != value:
+                yield f"roots {number} and {root.get('number', '?')} tell different hashes of {stream} at {sequence}"
+
+
 def _heads(root: Mapping[str, Any]) -> dict[str, tuple[int, str]] | None:
     """Return what a root tells; None if it cannot be read."""
     try:
         told = root.get("heads", {}).items()
         return {str(stream): (int(sequence), str(value)) for stream, (sequence, value) in told}
-    except (AttributeError, TypeError, ValueError):
+    except _ODD:
         return None
 
 
@@ -378,7 +393,7 @@ def check_excerpt(
         logs = [path.parent / Path(name).name for name in manifest["log"]]
         items = (item for log in logs if log.is_file() for item in _lines(str(log)))
         breaks, streams, count = verify(items, roots, spans)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except _ODD:
         return [*faults, *([] if _UNREADABLE in faults else [_UNREADABLE])], 0, 0
     if count != manifest.get("items"):
         faults.append(f"there are {count} items, the manifest tells of {manifest.get('items')}")
@@ -401,15 +416,29 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         breaks, streams, items = verify(_lines(chosen.export), roots)
         faults = [*root_faults(roots), *map(str, breaks)]
+    if chosen.manifest:
+        sys.stdout.write(f"{covered(Path(chosen.manifest))}\n")
     return tell(faults, streams, items, believed(roots) if chosen.manifest else "")
+
+
+def covered(path: Path) -> str:
+    """Say what a manifest is about: an excerpt of another workspace or of less time may verify, too."""
+    manifest = read(path)
+    whose = f"workspace {manifest['workspace']}" if manifest.get("workspace") else "all workspaces"
+    return _plain(f"{whose}, {manifest.get('start', '?')} to {manifest.get('end', '?')}")
 
 
 def tell(faults: Sequence[str], streams: int, items: int, how: str = "") -> int:
     """Print the faults and the verdict; returns the exit status."""
     for fault in faults:
-        sys.stdout.write(f"{fault}\n")
+        sys.stdout.write(f"{_plain(fault)}\n")
     sys.stdout.write(f"{items} items in {streams} streams: {'BROKEN' if faults else 'verified'}{how}\n")
     return 1 if faults else 0
+
+
+def _plain(text: str) -> str:
+    """Return text that does nothing to a terminal, whatever a file has as the name of a stream."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def believed(roots: Sequence[Mapping[str, Any]]) -> str:

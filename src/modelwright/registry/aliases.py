@@ -13,9 +13,9 @@ from modelwright.plugins import Gates
 from modelwright.project import GatePolicy
 from modelwright.registry import transitions
 from modelwright.registry.entities import ModelVersion, RegisteredModel, checked_alias, checked_name
-from modelwright.registry.judging import policy_named, policy_of
 from modelwright.registry.messages import OfAlias, RequestTransition, SetAlias
 from modelwright.registry.models import milliseconds, writable
+from modelwright.registry.policies import may_take_away, policy_named, policy_of
 from modelwright.registry.store import RegistryStore
 from modelwright.storage import Blobs, Tables
 
@@ -58,13 +58,18 @@ def set_alias(
 
 
 def delete_alias(call: Call, message: OfAlias, *, tables: Tables, log: Log, tier: str) -> dict[str, Any]:
-    """Take an alias away; one that is not there is no error, as in MLflow."""
+    """Take an alias away; one that is not there is no error, as in MLflow.
+
+    Raises:
+        Forbidden: it is guarded, and the caller may not transition the model, or not override its policy.
+    """
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
     alias = checked_alias(message.alias)
     if alias in policy_of(call, model, tables, tier).guarded:
         call.authorise("models:transition", model.resource)
     if alias in model.aliases:
+        may_take_away(call, model, [alias], tables, tier)
         _change(call, model, alias, None, store, log)
     return {}
 

@@ -12,7 +12,7 @@ from modelwright.log import Log
 from modelwright.once import Once
 from modelwright.project import GatePolicy
 from modelwright.registry.cardfacts import gather, project_of
-from modelwright.registry.entities import ModelVersion, RegisteredModel, checked_alias, checked_name
+from modelwright.registry.entities import ModelVersion, RegisteredModel, checked_alias, checked_name, is_number
 from modelwright.registry.messages import OfCard, ReadCard, WriteCard
 from modelwright.registry.models import writable
 from modelwright.registry.sections import Card
@@ -114,7 +114,7 @@ def resolved(model: RegisteredModel, message: OfCard, store: RegistryStore) -> M
     said = message.version
     if said.startswith("@"):
         return store.version(model, model.version_of(checked_alias(said[1:])))
-    if not (said.isascii() and said.isdigit()):
+    if not is_number(said):
         raise InvalidInput(f"a version is a number, or @ and an alias, not {said!r}")
     return store.version(model, int(said))
 

@@ -22,7 +22,14 @@ from modelwright.events import ModelVersionCreated
 from modelwright.log import Log
 from modelwright.once import Once
 from modelwright.registry import folder
-from modelwright.registry.entities import UNPINNED_TAG, ModelVersion, RegisteredModel, checked_name, checked_tag
+from modelwright.registry.entities import (
+    UNPINNED_TAG,
+    ModelVersion,
+    RegisteredModel,
+    checked_name,
+    checked_tag,
+    is_number,
+)
 from modelwright.registry.folder import Files
 from modelwright.registry.messages import CreateVersion
 from modelwright.registry.models import milliseconds, writable
@@ -107,8 +114,7 @@ def _version(
     if copied is not None:
         _require_same(message, copied[1])
         return _copy(blank, model, *copied)
-    if not (blank.is_prompt or model.is_prompt):
-        _require_within(message, store)
+    _require_within(message, store)
     files = files_of(call, message.source, store, blobs)
     return blank.model_copy(
         update={
@@ -167,7 +173,7 @@ def copied_of(call: Call, source: str, store: RegistryStore) -> tuple[Registered
     name, at, alias = parts.path.strip("/").partition("@")
     if not at:
         name, _, number = name.partition("/")
-        if not number.isdigit():
+        if not is_number(number):
             raise InvalidInput(f"Invalid model version source: '{source}' is no models:/<name>/<version>")
     call.authorise("models:read", f"model/{name}")
     model = store.model(checked_name(name))
@@ -219,6 +225,8 @@ def _require_within(message: CreateVersion, store: RegistryStore) -> None:
         return
     if message.model_id:
         inside, named = is_of_logged_model(path, message.model_id), f"logged model {message.model_id}"
+        if inside and message.run_id and store.run_of(message.model_id) not in ("", message.run_id):
+            inside, named = False, f"run {message.run_id}"
     elif message.run_id:
         inside, named = _is_of_run(path, message, store), f"run {message.run_id}"
     else:

@@ -21,6 +21,8 @@ UNPINNED_TAG = "modelwright.unpinned"
 """Why it is not known what a version's file must be."""
 METRIC_TAG, DIGEST_TAG, EVALUATION_TAG = "modelwright.metric.", "modelwright.dataset_digest", "modelwright.evaluation"
 _NAME_LENGTH, _ALIAS_LENGTH, KEY_LENGTH, TAG_LENGTH = 256, 255, 250, 100_000
+_NUMBER_DIGITS = 9
+"""By which the keys of versions sort."""
 _TOLD = {
     "model", "version", "created", "updated", "user_id", "stage", "description", "source", "run_id", "run_link",
     "model_id", "tags",
@@ -52,6 +54,11 @@ def checked_alias(alias: str) -> str:
     if alias.lower() == "latest" or re.match(r"^[vV]\d+$", alias):
         raise InvalidInput(f"{alias!r} alias name is reserved: it names a version by itself")
     return alias
+
+
+def is_number(text: str) -> bool:
+    """Say whether a text is a version's number: ASCII digits, as many as one can have."""
+    return text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS
 
 
 def checked_tag(key: str, value: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Files(NamedTuple):
 
     Attributes:
         key: a prefix (ending in ``/``) of the artifacts bucket; empty when they lie elsewhere.
-        digest: SHA-256 of ``model.pkl``; empty when it is not known.
+        digest: SHA-256 of ``model.pkl``, or else of what ``MLmodel`` names instead; empty when it is not known.
         unpinned: why it is not known, if that is a fault of the file.
         size: bytes of all of them; None when nobody knows.
         signature: as in ``signatures.told``.
@@ -52,28 +52,37 @@ def read(key: str, blobs: Blobs) -> Files:
     """Return what lies below a prefix now; its ``size`` is None also when nothing does."""
     listed = list(islice(blobs.list(BUCKET, key), MOST_FILES + 1))
     sizes = {line.key.removeprefix(key): line.size for line in listed}
-    digest, unpinned = _pinned(key, sizes, blobs)
     texts = {name: body for name in _READ_BYTES if (body := _body(key, name, sizes, blobs)) is not None}
+    document = _document(texts[MLMODEL]) if MLMODEL in texts else {}
+    digest, unpinned = _pinned(key, MODEL_FILE if MODEL_FILE in sizes else _pickle(document), sizes, blobs)
     predictions = texts.get(PREDICTIONS)
     return Files(
         key,
         digest,
         unpinned,
         size=sum(sizes.values()) if 0 < len(listed) <= MOST_FILES else None,
-        signature=signatures.told(_document(texts[MLMODEL])) if MLMODEL in texts else "",
+        signature=signatures.told(document),
         environment_digest=environment_digest({name: texts[name] for name in LOCKS if name in texts}),
         predictions=hashlib.sha256(predictions).hexdigest() if predictions else "",
     )
 
 
-def _pinned(key: str, sizes: Mapping[str, int], blobs: Blobs) -> tuple[str, str]:
-    size = sizes.get(MODEL_FILE)
+def _pickle(document: Mapping[str, Any]) -> str:
+    """Return the file that the flavor ``sklearn`` unpickles, whatever it is called; empty when there is none."""
+    flavors = document.get("flavors")
+    options = flavors.get("sklearn") if isinstance(flavors, dict) else None
+    named = options.get("pickled_model") if isinstance(options, dict) else None
+    return named if isinstance(named, str) else ""
+
+
+def _pinned(key: str, name: str, sizes: Mapping[str, int], blobs: Blobs) -> tuple[str, str]:
+    size = sizes.get(name)
     if size is None:
         return "", ""
     if size > PINNED_BYTES:
-        return "", f"{MODEL_FILE} has {size} bytes; up to {PINNED_BYTES} are read to know its digest"
+        return "", f"{name} has {size} bytes; up to {PINNED_BYTES} are read to know its digest"
     try:
-        return hashlib.sha256(blobs.get(BUCKET, key + MODEL_FILE).body).hexdigest(), ""
+        return hashlib.sha256(blobs.get(BUCKET, key + name).body).hexdigest(), ""
     except NotFound:
         return "", ""
 

@@ -1,18 +1,17 @@
-"""By which policy a model's versions take aliases, and what its gates say of one.
+"""What the gates of a policy say of a version that asks for an alias.
 
 A *light* gate (entry points ``modelwright.gates``) is run at once; a *full* one (``modelwright.gates.full``) needs
 libraries that the registry's function does not have, and is left to one that has them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from modelwright.context import Call
-from modelwright.errors import NotFound
 from modelwright.events import GateResult
 from modelwright.plugins import Gates, full_gates, verdict
-from modelwright.project import GatePolicy, Model, load_current
+from modelwright.project import GatePolicy
 from modelwright.registry.entities import ModelVersion, RegisteredModel
 from modelwright.registry.evidence import gather
 from modelwright.registry.store import RegistryStore
@@ -24,30 +23,6 @@ class Verdict(NamedTuple):
 
     results: tuple[GateResult, ...] = ()
     pending: tuple[str, ...] = ()
-
-
-def policy_named(call: Call, name: str, tables: Tables, tier: str) -> GatePolicy | None:
-    """Return how versions of the model that a project declares by this name take aliases, if one does."""
-    declared = _declared(call, tables).get(name)
-    return declared.policy(tier) if declared else None
-
-
-def policy_of(call: Call, model: RegisteredModel, tables: Tables, tier: str) -> GatePolicy:
-    """Return how versions of a model take aliases in an environment; without gates where no project declares it.
-
-    It is declared by its name, or else by the name that it was born with: or whoever may rename a model could take it
-    out of its policy's reach for as long as that is in the way.
-    """
-    known = _declared(call, tables)
-    declared = known.get(model.name) or known.get(model.born_as)
-    return declared.policy(tier) if declared else GatePolicy(gates=())
-
-
-def _declared(call: Call, tables: Tables) -> Mapping[str, Model]:
-    try:
-        return load_current(tables, call.workspace).models
-    except NotFound:
-        return {}
 
 
 @dataclass(frozen=True, slots=True)

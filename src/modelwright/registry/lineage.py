@@ -15,6 +15,7 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.log import Log
 from modelwright.project import Project, features_named
+from modelwright.registry.entities import is_number
 from modelwright.registry.messages import ReadLineage
 from modelwright.registry.steps import STEPS, Edge, Node, Step, World, made_of, of_run, users
 from modelwright.storage import Tables
@@ -92,7 +93,7 @@ def _start_version(world: World, name: str) -> Node:
     named, at, alias = name.partition("@")
     if not at:
         named, _, number = name.rpartition("/")
-        if not number.isdigit():
+        if not is_number(number):
             raise InvalidInput(f"{name!r} is no version: say <model>/<number> or <model>@<alias>")
     model = world.model(named)
     version = world.store.version(model, model.version_of(alias) if at else int(number))

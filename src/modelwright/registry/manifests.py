@@ -149,8 +149,10 @@ class Manifest(Part):
         paths = [file.path for file in self.files]
         found = [f"the path {path[:100]!r} is not allowed" for path in paths if not _allowed(path)]
         found += [f"the path {b[:100]!r} is there twice, or out of order" for a, b in pairwise(paths) if b <= a]
-        pickled = {file.path: file.digest for file in self.files}.get(MODEL_FILE, "")
-        if self.artifact_digest and pickled != self.artifact_digest:
+        digests = {file.path: file.digest for file in self.files}
+        pickled = digests.get(MODEL_FILE, "")
+        registered = [pickled] if pickled else list(digests.values())  # ``MLmodel`` may call it otherwise
+        if self.artifact_digest and self.artifact_digest not in registered:
             found.append(f"{MODEL_FILE} is {pickled or 'missing'}, and {self.artifact_digest} was registered")
         return found + self._broken()
 

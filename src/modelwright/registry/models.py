@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from modelwright.context import Call
 from modelwright.errors import AlreadyExists, ConditionFailed, Forbidden, NotFound
-from modelwright.events import RegisteredModelChanged, RegisteredModelCreated
+from modelwright.events import AliasChanged, Event, RegisteredModelChanged, RegisteredModelCreated
 from modelwright.log import Log
 from modelwright.once import Once
 from modelwright.registry.entities import (
+    CHALLENGER,
+    CHAMPION,
     STAGES,
     RegisteredModel,
     checked_name,
@@ -27,6 +29,7 @@ from modelwright.registry.messages import (
     SetModelTag,
     UpdateModel,
 )
+from modelwright.registry.policies import may_be_called, may_take_away
 from modelwright.registry.proofs import proof, proven
 from modelwright.registry.requests import superseded
 from modelwright.registry.store import TABLE, RegistryStore
@@ -84,14 +87,22 @@ def update(call: Call, message: UpdateModel, *, tables: Tables, log: Log) -> dic
     return {"registered_model": touched.answer(store.latest([touched])[touched.model_id])}
 
 
-def rename(call: Call, message: RenameModel, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Give a model another name; raises ``AlreadyExists``."""
+def rename(call: Call, message: RenameModel, *, tables: Tables, log: Log, tier: str) -> dict[str, Any]:
+    """Give a model another name.
+
+    Raises:
+        AlreadyExists: the name is taken.
+        InvalidInput: a project declares the name, and the model's versions are another's.
+        Forbidden: the old name would lose a version that had to be judged or approved (``may_take_away``).
+    """
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
     name = checked_name(message.new_name)
     call.authorise("models:write", f"model/{name}")
     if store.find(name) is not None:
         raise AlreadyExists(f"Registered Model (name={name}) already exists.")
+    may_be_called(call, model, name, tables)
+    may_take_away(call, model, model.aliases, tables, tier)
     renamed = model.model_copy(update={"name": name, "updated": milliseconds(call)})
     event = RegisteredModelChanged(model=model.name, change="renamed", new_name=name)
     writes: list[Write] = [store.put_model(renamed), *store.take_name(name, model.model_id)]
@@ -100,13 +111,23 @@ def rename(call: Call, message: RenameModel, *, tables: Tables, log: Log) -> dic
     return {"registered_model": renamed.answer(store.latest([renamed])[renamed.model_id])}
 
 
-def delete(call: Call, message: Named, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Delete a model with its versions; its history stays in the log, its name is free, its open requests end."""
+def delete(call: Call, message: Named, *, tables: Tables, log: Log, tier: str) -> dict[str, Any]:
+    """Delete a model with its versions; its history stays in the log, its name is free, its open requests end.
+
+    Raises:
+        Forbidden: one of its versions had to be judged or approved (``may_take_away``).
+    """
     store = RegistryStore(tables, call)
     model = writable(call, message.name, store)
+    may_take_away(call, model, model.aliases, tables, tier)
     gone = model.model_copy(update={"deleted": True, "aliases": {}, "updated": milliseconds(call)})
     change = superseded(call, tables, gone, "model deleted")
-    events = [*change.events, RegisteredModelChanged(model=model.name, change="deleted")]
+    lost: list[Event] = [  # whoever serves the name hears of aliases, not of models
+        AliasChanged(model=model.name, alias=alias, version=None, previous=model.aliases[alias], reason="model deleted")
+        for alias in (CHALLENGER, CHAMPION)
+        if alias in model.aliases
+    ]
+    events = [*change.events, *lost, RegisteredModelChanged(model=model.name, change="deleted")]
     writes: list[Write] = [store.put_model(change.model), *store.free_name(model.name, model.model_id)]
     log.commit(call, [store.happened(model, event) for event in events], [*writes, *change.writes])
     return {}

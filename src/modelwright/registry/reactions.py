@@ -20,8 +20,9 @@ from modelwright.events import (
 from modelwright.log import Happened, Log, new_id
 from modelwright.plugins import Gates
 from modelwright.registry.entities import CHALLENGER, CHAMPION, DIGEST_TAG, ModelVersion, RegisteredModel, checked_name
-from modelwright.registry.judging import Judge, policy_of
+from modelwright.registry.judging import Judge
 from modelwright.registry.models import born, milliseconds
+from modelwright.registry.policies import policy_of
 from modelwright.registry.proofs import proven, told
 from modelwright.registry.requests import Change, RequestStore, moved, superseded, without_challenger
 from modelwright.registry.store import TABLE, RegistryStore

@@ -16,7 +16,7 @@ from modelwright.once import Once
 from modelwright.plugins import Gates, gate
 from modelwright.project import GatePolicy
 from modelwright.registry.entities import CHAMPION, ModelVersion, RegisteredModel, checked_alias, checked_name
-from modelwright.registry.judging import Judge, policy_of
+from modelwright.registry.judging import Judge
 from modelwright.registry.messages import (
     ApproveTransition,
     EndTransition,
@@ -26,6 +26,7 @@ from modelwright.registry.messages import (
     RequestTransition,
 )
 from modelwright.registry.models import milliseconds
+from modelwright.registry.policies import policy_of
 from modelwright.registry.requests import Change, RequestStore, moved, workspaces
 from modelwright.registry.store import TABLE
 from modelwright.registry.workflow import TransitionRequest, asked

@@ -24,6 +24,7 @@ from modelwright.registry.messages import (
     UpdateVersion,
 )
 from modelwright.registry.models import milliseconds, writable
+from modelwright.registry.policies import may_take_away
 from modelwright.registry.proofs import proof, told
 from modelwright.registry.requests import superseded
 from modelwright.registry.store import RegistryStore
@@ -55,11 +56,16 @@ def update(call: Call, message: UpdateVersion, *, tables: Tables, log: Log) -> d
     return _save(call, model, version, changed, event, store, tables=tables, log=log)
 
 
-def delete(call: Call, message: OfVersion, *, tables: Tables, log: Log) -> dict[str, Any]:
-    """Delete a version and the aliases that point to it; its open requests end."""
+def delete(call: Call, message: OfVersion, *, tables: Tables, log: Log, tier: str) -> dict[str, Any]:
+    """Delete a version and the aliases that point to it; its open requests end.
+
+    Raises:
+        Forbidden: it had to be judged or approved for one of them (``may_take_away``).
+    """
     store = RegistryStore(tables, call)
     model, version = _writable(call, message, store)
     lost = [alias for alias, number in sorted(model.aliases.items()) if number == version.version]
+    may_take_away(call, model, lost, tables, tier)
     without = model.model_copy(update={"updated": milliseconds(call)})
     if model.latest.get(version.stage) == version.version:
         others = (other for other in store.versions(model) if other.version != version.version)
