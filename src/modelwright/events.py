@@ -860,7 +860,12 @@ class AuditExported(Event):
 
 
 class RootAnchored(Event):
-    """The heads of all streams were written to the Object-Lock bucket."""
+    """The heads of all streams were written to the Object-Lock bucket.
+
+    Attributes:
+        streams: how many there are of this workspace; the root has those of all.
+        items: how many these hold.
+    """
 
     key: str
     streams: int

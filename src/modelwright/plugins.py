@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol
 
-from modelwright.errors import ModelwrightError, NotFound, PluginError
+from modelwright.errors import NotFound, PluginError, Unavailable
 from modelwright.events import Evaluation, GateResult
 from modelwright.project import GatePolicy
 
@@ -123,6 +123,9 @@ class Gate(Protocol):
         ...
 
 
+_VERDICT_LENGTH = 4_000
+"""Of what a gate says: all verdicts of a request are kept and told together."""
+
 Gates = Callable[[str], Gate]
 """Returns a gate by name; raises ``PluginError``."""
 
@@ -148,19 +151,19 @@ def verdict(name: str, gates: Gates, candidate: Candidate, policy: GatePolicy) -
     try:
         return _checked(name, gates(name), candidate, policy)
     except PluginError as error:
-        return GateResult(gate=name, passed=False, text=str(error))
+        return GateResult(gate=name, passed=False, text=str(error)[:_VERDICT_LENGTH])
 
 
 def _checked(name: str, asked: Gate, candidate: Candidate, policy: GatePolicy) -> GateResult:
     try:
         said = asked.check(candidate, policy)
-    except ModelwrightError:
+    except (PluginError, Unavailable):
         raise
     except Exception as error:  # a team's gate may raise anything, and a request must not hang for it
         raise PluginError(f"the gate {name} failed: {type(error).__name__}: {error}") from error
     if not isinstance(said, GateResult):
         raise PluginError(f"the gate {name} gave a {type(said).__name__}, not a GateResult")
-    return said
+    return said.model_copy(update={"text": said.text[:_VERDICT_LENGTH]})
 
 
 def full_gates() -> frozenset[str]:

@@ -47,6 +47,8 @@ NOT_AUTHORIZED = {"isAuthorized": False}
 _ATTEMPTS = 8
 _BASE_S = 0.004
 _KEY_LIMIT = 200
+_CORRELATION = re.compile(r"[\w.:;=/+-]{1,128}", re.ASCII)
+"""A caller's own correlation id, which the log keeps for ever: neither a text nor an address of a person."""
 _BODY_LIMIT = 4_500_000
 """What surely fits: Lambda takes 6 MB with the envelope, and binary bodies come as base64."""
 
@@ -303,7 +305,9 @@ class Function:
     # --- HTTP ---------------------------------------------------------------------------
 
     def _http(self, event: dict[str, Any]) -> dict[str, Any]:
-        correlation = _header(event, CORRELATION_HEADER) or event["requestContext"].get("requestId") or new_id()
+        said = _header(event, CORRELATION_HEADER)
+        named = said if _CORRELATION.fullmatch(said) else ""
+        correlation = named or event["requestContext"].get("requestId") or new_id()
         method, path = event["requestContext"]["http"]["method"], event.get("rawPath", "/")
         more: dict[str, str] = {}
         try:

@@ -18,6 +18,7 @@ from modelwright.console import pages
 from modelwright.context import Call
 from modelwright.events import Finding, QualityFailed, RegisteredModelCreated, Route, RoutesChanged
 from modelwright.governance import verifier
+from modelwright.governance.access import Grant
 from modelwright.governance.anchoring import anchor
 from modelwright.governance.tokens import COOKIE, authenticate, bootstrap_token
 from modelwright.insights.incidents import OPENS
@@ -266,6 +267,16 @@ def test_the_page_shows_the_project_its_traffic_and_what_happened(tables: Memory
 
 
 # --- the read API ------------------------------------------------------------------------
+
+
+def test_who_is_denied_something_sees_the_status_without_events(tables: MemoryTables, console: Function) -> None:
+    happen(tables, "flights")
+    deny = Grant(role="reader", resources="model/secret", effect="deny")
+    shown = [
+        json.loads(console(payload("GET", "/v1/status", grants=grants))["body"])["events"]
+        for grants in ((Grant(role="reader"),), (Grant(role="reader"), deny))
+    ]
+    assert [len(events) for events in shown] == [1, 0]
 
 
 def test_the_status_is_of_the_callers_workspace(tables: MemoryTables, console: Function) -> None:

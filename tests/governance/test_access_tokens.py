@@ -125,7 +125,18 @@ def test_a_list_of_tokens_shows_no_hash_and_only_this_workspace() -> None:
     issued(desk)
     bootstrap_token("other", tables=desk.tables, now=desk.wall)
     (shown,) = list_tokens(desk.call, tables=desk.tables)
-    assert set(shown) == {"id", "actor", "grants", "issued", "expires", "rotated", "revoked"}
+    assert set(shown) == {"id", "actor", "grants", "issued", "expires", "rotated", "revoked", "shown_to"}
+
+
+def test_a_list_says_to_whom_a_tokens_secrets_were_shown() -> None:
+    """They could come by its actor's name: an auditor of four eyes asks who they are."""
+    desk = Desk()
+    made = issued(desk, actor="bob")
+    sue = acting(Identity(actor="sue", workspace="default", grants=(Grant(role="admin"),)))
+    for _ in range(2):
+        rotate_token(sue, made.split(".")[2], tables=desk.tables, log=desk.log)
+    (shown,) = list_tokens(desk.call, tables=desk.tables)
+    assert shown["shown_to"] == ["platform", "sue"]
 
 
 def test_the_first_token_is_an_administrators() -> None:
@@ -134,6 +145,14 @@ def test_the_first_token_is_an_administrators() -> None:
         bootstrap_token("default", tables=desk.tables, now=desk.wall), tables=desk.tables, wall=desk.wall
     )
     assert decide(who.grants, "access:write", "token/x")
+
+
+def test_an_administrators_token_that_a_deployer_makes_is_in_the_log() -> None:
+    desk = Desk()
+    token = bootstrap_token("team-b", tables=desk.tables, now=desk.wall, log=desk.log)
+    (item,) = desk.log.read("WS#team-b#ACCESS#tokens")
+    assert (item.envelope.actor, item.envelope.data["change"]) == ("platform", "issued")
+    assert (item.envelope.data["actor"], item.envelope.data["token_id"]) == ("administrator", token.split(".")[2])
 
 
 @pytest.mark.parametrize("workspace", ["", "a.b", "a#b", "a b", "projects"])
@@ -383,6 +402,7 @@ def test_a_token_is_made_for_some_days_rotated_and_explained(doors: Doors) -> No
         ({"days": 1, "expires": "2030-01-01"}, "not both"),
         ({"days": 0}, "days"),
         ({"expires": "2001-01-01T00:00:00Z"}, "expired already"),
+        ({"expires": "9999-12-31T23:59:59-14:00"}, "is no time of the years"),
         ({"actor": "a#b"}, "the actor"),
         ({"grants": [{"role": "king"}]}, "role"),
         ({"surprise": 1}, "surprise"),

@@ -88,7 +88,9 @@ def test_that_another_workspace_asked_for_a_root_needs_no_other_root() -> None:
     anchored(desk)
     desk.wait(minutes=1)
     given: dict[str, Any] = {"tables": desk.tables, "blobs": desk.blobs, "log": desk.log}
-    assert anchor(replace(desk.call, workspace="other"), wall=desk.wall, anew=True, **given) is not None
+    event = anchor(replace(desk.call, workspace="other"), wall=desk.wall, anew=True, **given)
+    assert event is not None
+    assert (event.streams, event.items) == (0, 0), "what others have is not for this workspace to know"
     desk.wait(minutes=1)
     assert anchored(desk) is None
 

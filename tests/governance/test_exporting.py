@@ -105,6 +105,13 @@ def test_a_period_that_is_not_over_ends_now() -> None:
     assert said["end"] == said["to"]["at"] == desk.wall.isoformat()
 
 
+def test_all_that_there_is_may_be_asked_for() -> None:
+    desk = hourly(2)
+    said = begun(desk, datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    assert (said["from"], said["end"]) == (None, desk.wall.isoformat())
+    assert ("MODEL#a", 1) in places(taken(desk, said["export"]))
+
+
 def test_who_exports_in_a_loop_leaves_so_many_roots_an_hour_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can delete them, and a reader may export."""
     monkeypatch.setattr(exporting, "MOST_ROOTS", 3)

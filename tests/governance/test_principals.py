@@ -49,6 +49,12 @@ def test_a_principal_of_another_workspace_is_nobody_here() -> None:
         identify(ROLE, "other", tables=admitted())
 
 
+@pytest.mark.parametrize("workspace", ["a#b", "x" * 3000])
+def test_a_workspace_that_can_be_none_is_not_looked_up(workspace: str) -> None:
+    with pytest.raises(InvalidInput, match="workspace"):
+        identify(ROLE, workspace, tables=admitted())
+
+
 def test_only_users_and_roles_are_admitted() -> None:
     with pytest.raises(InvalidInput, match="no ARN"):
         admit_principal(CALL, "arn:aws:s3:::bucket", [], tables=(tables := MemoryTables()), log=Log(tables))

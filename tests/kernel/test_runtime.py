@@ -140,6 +140,12 @@ def test_an_answer_of_nothing_is_an_empty_object(call: Caller) -> None:
     assert call.ok("GET", "/nothing") == {}
 
 
+@pytest.mark.parametrize("said", ["x" * 129, "ann@example.org", "two words", "größe"])
+def test_a_correlation_id_that_the_log_should_not_keep_is_not_taken(function: Function, said: str) -> None:
+    event = payload("GET", "/nothing", headers={"X-Correlation-Id": said})
+    assert function(event)["headers"]["x-correlation-id"] == event["requestContext"]["requestId"]
+
+
 def test_an_answer_carries_the_callers_correlation_id_or_the_gateways(function: Function) -> None:
     own = function(payload("GET", "/nothing", headers={"X-Correlation-Id": "mine"}))
     assert own["headers"]["x-correlation-id"] == "mine"

@@ -387,6 +387,35 @@ def test_approvals_are_for_the_aliases_that_the_policy_names() -> None:
     assert desk.ask(3, "blue")["state"] == "applied"
 
 
+def test_a_policy_that_became_stricter_holds_for_requests_that_wait() -> None:
+    desk = Panel(policy={"approvals": 1}, versions=7)
+    request, other, slow = (desk.ask(version)["request_id"] for version in (1, 7, 2))
+    desk.declare(approvals=2)
+    assert desk.ok(desk.does("approve", request, "bob"))["transition"]["missing"] == 1
+    assert desk.ok(desk.does("approve", request, "cid"))["transition"]["state"] == "applied"
+    desk.declare(approvals=1, gates=["light"])
+    status, said = desk.do("approve", other, "bob")
+    assert (status, "light looked at v7" in said["message"]) == (409, True)
+    desk.declare(approvals=1, gates=["slow"])
+    assert desk.ok(desk.does("approve", slow, "bob"))["transition"]["pending"] == ["slow"]
+    desk.publish()
+    assert (desk.shown(slow)["state"], desk.aliases) == ("applied", {"champion": 2})
+    desk.check()
+
+
+def test_what_gates_said_of_a_version_that_changed_since_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Panel(policy={"approvals": 1, "gates": ["light", "slow"]})
+    first, second = (desk.ask(version)["request_id"] for version in (1, 2))
+    desk.publish()
+    monkeypatch.setitem(panel.REFUSED, 1, ("light",))
+    monkeypatch.setitem(panel.REFUSED, 2, ("slow",))
+    assert desk.do("approve", first, "bob")[0] == 409
+    assert desk.do("approve", second, "bob")[1]["transition"]["state"] == "applied", (
+        "full gates ran against the champion"
+    )
+    desk.check()
+
+
 def test_a_policy_of_an_environment_holds_there() -> None:
     desk = Panel()
     assert desk.ask(1)["state"] == "applied"

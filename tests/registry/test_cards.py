@@ -100,6 +100,14 @@ def test_a_write_changes_the_sections_it_names_and_no_others(desk: Desk) -> None
     }
 
 
+def test_a_card_that_does_not_fit_into_an_item_is_refused(desk: Desk) -> None:
+    model(desk)
+    bells = {f"s{n}": "\a" * LONGEST for n in range(9)}
+    status, said = desk.registry("PUT", CARD.format(1), {"sections": bells})
+    assert (status, said["message"][:38]) == (413, "a model card with all its texts has 10")
+    assert read(desk)["revision"] == 0
+
+
 def test_an_empty_text_removes_a_section(desk: Desk) -> None:
     model(desk)
     write(desk, sections={"owner": "team delays"})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelwright import plugins
-from modelwright.errors import PluginError, Unavailable
+from modelwright.errors import NotFound, PluginError, Unavailable
 from modelwright.events import Estimate, Evaluation, GateResult
 from modelwright.plugins import Candidate, Gate
 from modelwright.project import GatePolicy
@@ -97,6 +97,7 @@ class Odd:
     ("answer", "said"),
     [
         (KeyError("auc"), "the gate odd failed: KeyError: 'auc'"),
+        (NotFound("no file x"), "the gate odd failed: NotFound: no file x"),
         (PluginError("not today"), "not today"),
         (True, "the gate odd gave a bool, not a GateResult"),
     ],
@@ -104,6 +105,11 @@ class Odd:
 def test_a_gate_that_fails_says_no_and_why(answer: Any, said: str) -> None:
     found = plugins.verdict("odd", lambda _: Odd(answer), BARE, GatePolicy())
     assert found == GateResult(gate="odd", passed=False, text=said)
+
+
+@pytest.mark.parametrize("answer", [GateResult(gate="odd", passed=False, text="x" * 10**6), KeyError("x" * 10**6)])
+def test_of_what_a_gate_says_so_much_is_kept(answer: Any) -> None:
+    assert len(plugins.verdict("odd", lambda _: Odd(answer), BARE, GatePolicy()).text) == 4_000
 
 
 def test_a_gate_that_nobody_installed_says_no_and_names_those_that_are() -> None:

@@ -52,7 +52,7 @@ def changes(desk: Desk, identity: str = "churn") -> list[dict[str, Any]]:
 
 
 def test_a_brute_force_oracle_answers_a_thousand_questions_as_the_time_machine_does() -> None:
-    world = World(seed=3)
+    world = World(seed=6)
     while world.done < 200:
         world.step()
     span, times = world.now - START, [difference.at for difference in world.differences]

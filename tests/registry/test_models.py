@@ -45,6 +45,13 @@ def test_a_version_is_one_above_the_highest_ever(desk: Desk) -> None:
     assert desk.registry("POST", f"{MV}/create", {"name": "nobody", "source": SOURCE})[0] == 404
 
 
+def test_a_copy_that_keeps_its_number_leaves_numbers_for_others(desk: Desk) -> None:
+    model(desk)
+    status, said = desk.registry("POST", f"{MV}/create", {"name": "flights", "source": SOURCE, "number": 999_999_999})
+    assert (status, said["message"]) == (400, "flights v999999999 cannot be made: v0 was the last")
+    assert version(desk, number=100_000) == "100000"
+
+
 def test_a_rename_keeps_versions_aliases_and_history(desk: Desk) -> None:
     model(desk)
     version(desk)

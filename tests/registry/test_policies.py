@@ -105,22 +105,19 @@ def renamed(desk: Panel, name: str, new_name: str) -> tuple[int, Any]:
     return desk.send(desk.said("POST", f"{RM}/rename", {"name": name, "new_name": new_name}, "eve"))
 
 
-@pytest.mark.parametrize("champion", [True, False])
-def test_a_model_that_grew_up_elsewhere_does_not_take_a_declared_name(champion: bool) -> None:
+@pytest.mark.parametrize(("versions", "champion"), [(1, True), (1, False), (0, False)])
+def test_a_model_that_grew_up_elsewhere_does_not_take_a_declared_name(versions: int, *, champion: bool) -> None:
     desk = Panel(policy={"approvals": 1})
     assert renamed(desk, "flights", "gone")[0] == 200
-    model(desk, "mine", champion=champion)
+    model(desk, "mine", versions=versions, champion=champion)
     status, answer = renamed(desk, "mine", "flights")
     assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert "mine cannot be renamed to flights, which a project declares: create flights and copy" in answer["message"]
     assert desk.send(desk.said("GET", f"{RM}/get?name=flights"))[0] == 404
 
 
-def test_an_empty_model_takes_a_declared_name_and_its_own_one_comes_back() -> None:
+def test_a_model_takes_the_name_back_that_it_was_born_with() -> None:
     desk = Panel(policy={"approvals": 1})
     assert renamed(desk, "flights", "gone")[0] == 200
-    model(desk, "mine", versions=0)
-    assert renamed(desk, "mine", "flights")[0] == 200
-    assert renamed(desk, "flights", "mine")[0] == 200
     assert renamed(desk, "gone", "flights")[0] == 200
     assert desk.ask(1)["state"] == "waiting"

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -199,3 +200,32 @@ def test_the_newest_version_of_each_stage_is_found_directly(registry: Caller, ta
         "3",
         "2",
     ]
+
+
+def test_a_page_holds_no_more_than_an_answer_may(registry: Caller) -> None:
+    long = {"key": "mlflow.prompt.text", "value": '"' * 90_000}
+    for name in ("a", "b"):
+        model(registry, name)
+        for _ in range(20):
+            version(registry, name, tags=[long])
+    seen: list[str] = []
+    token, pages = "", 0
+    while token or not pages:
+        said = registry.ok("GET", f"{MV}/search?{urlencode({'order_by': 'name ASC', 'page_token': token})}")
+        assert len(json.dumps(json.dumps(said))) < 6_000_000
+        seen += [f"{found['name']}/{found['version']}" for found in said["model_versions"]]
+        token, pages = said.get("next_page_token", ""), pages + 1
+    assert seen == [f"{name}/{number}" for name in "ab" for number in range(20, 0, -1)]
+    assert pages == 4
+    shown = registry.ok("GET", "/v1/models/a")
+    assert len(json.dumps(json.dumps(shown))) < 6_000_000
+    assert [each["version"] for each in shown["versions"]] == list(range(shown["versions_left_out"] + 1, 21))
+
+
+def test_what_does_not_fit_into_an_item_is_refused(registry: Caller) -> None:
+    model(registry, "a")
+    tags = [{"key": f"k{number}", "value": "x" * 90_000} for number in range(5)]
+    status, said = registry("POST", f"{MV}/create", {"name": "a", "source": "s3://x/y", "tags": tags})
+    assert status == 413
+    assert "a model version with all its texts has 450" in said["message"]
+    assert versions(registry) == []

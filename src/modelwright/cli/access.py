@@ -93,10 +93,8 @@ def providers(as_json: AsJson = False, endpoint: Endpoint = "") -> None:
 def list_tokens(as_json: AsJson = False, endpoint: Endpoint = "") -> None:
     """List tokens, without anything that would let one in."""
     found = stacks.connect(endpoint).get(_TOKENS)["tokens"]
-    rows = [
-        [t["id"], t["actor"], _state(t), _time(t["issued"]), _time(t["expires"]), _said(t["grants"])] for t in found
-    ]
-    _listed(found, ["id", "actor", "state", "issued", "expires", "grants"], rows, as_json=as_json)
+    rows = [[*_held(t), " ".join(t["shown_to"]) or "-", _said(t["grants"])] for t in found]
+    _listed(found, ["id", "actor", "state", "issued", "expires", "shown to", "grants"], rows, as_json=as_json)
 
 
 @tokens.command()
@@ -201,6 +199,10 @@ def _state(token: Mapping[str, Any]) -> str:
         return "revoked"
     over = token["expires"] and datetime.fromisoformat(token["expires"]) <= datetime.now(UTC)
     return "expired" if over else "valid"
+
+
+def _held(token: Mapping[str, Any]) -> list[str]:
+    return [token["id"], token["actor"], _state(token), _time(token["issued"]), _time(token["expires"])]
 
 
 def _said(grants: Sequence[Mapping[str, str]]) -> str:

@@ -66,7 +66,9 @@ def verify(
         typer.echo(record_of(stacks.connect(endpoint), manifest))
     given = [verifier.read(path) for path in roots or sorted(folder.glob("root-*.json"))]
     faults, streams, items = verifier.check_excerpt(manifest, given, digest)
-    how = verifier.believed(given) or ("" if roots else ", by the roots beside it: --roots takes the audit bucket's own")
+    how = verifier.believed(given) or (
+        "" if roots else ", by the roots beside it: --roots takes the audit bucket's own"
+    )
     typer.echo(verifier.covered(manifest))
     raise typer.Exit(verifier.tell(faults or remade_faults(folder), streams, items, how))
 

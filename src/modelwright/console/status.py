@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from modelwright.context import Call
-from modelwright.errors import NotFound
+from modelwright.errors import Forbidden, NotFound
 from modelwright.governance.anchoring import known_heads, newest_root, part_of
 from modelwright.insights.incidents import incidents
 from modelwright.log import Log, LogItem, stream_of
@@ -16,7 +16,10 @@ _SHOWN = 50
 
 
 def status(call: Call, *, wall: datetime, tables: Tables, log: Log) -> dict[str, Any]:
-    """Return the project (None before one is applied), each model's routes, open incidents and the newest events."""
+    """Return the project (None before one is applied), each model's routes, open incidents and the newest events.
+
+    Who may not read the log is shown no events.
+    """
     call.authorise("status:read", "workspace")
     try:
         project = load_current(tables, call.workspace)
@@ -28,8 +31,15 @@ def status(call: Call, *, wall: datetime, tables: Tables, log: Log) -> dict[str,
         "project": project and {"name": project.name, "digest": project.digest},
         "models": {name: {"routes": _routes(call.workspace, name, log)} for name in names},
         "incidents": [incident for incident in incidents(call, tables=tables) if incident["open"]],
-        "events": [line(item) for item in recent(call, wall=wall, log=log)],
+        "events": _events(call, wall, log),
     }
+
+
+def _events(call: Call, wall: datetime, log: Log) -> list[dict[str, Any]]:
+    try:
+        return [line(item) for item in recent(call, wall=wall, log=log)]
+    except Forbidden:
+        return []
 
 
 def recent(call: Call, *, wall: datetime, log: Log, shown: int = _SHOWN) -> list[LogItem]:

@@ -40,6 +40,7 @@ ACTIONS: dict[Role, tuple[str, ...]] = {
 }
 """What each role may do, as patterns of ``<noun>:<verb>``."""
 
+LOG = "log:read"
 _ACTOR = re.compile(r"[A-Za-z0-9][\w.@:+=,-]{0,127}", re.ASCII)
 _PLATFORMS = frozenset({"platform", "anonymous"})
 _PSEUDONYMS = ("iam-", "oidc-")
@@ -55,9 +56,13 @@ class Grant(BaseModel):
     effect: Literal["allow", "deny"] = "allow"
 
     def covers(self, action: str, resource: str) -> bool:
-        """Say whether this grant is about the action on the resource."""
+        """Say whether this grant is about the action on the resource.
+
+        The log tells of everything, so who is denied anything reads none of it, whatever the deny is about.
+        """
         named = any(fnmatchcase(action, pattern) for pattern in ACTIONS[self.role])
-        return named and fnmatchcase(resource, self.resources)
+        told = self.effect == "deny" and action == LOG
+        return named and (told or fnmatchcase(resource, self.resources))
 
     @property
     def text(self) -> str:

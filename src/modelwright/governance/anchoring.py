@@ -93,8 +93,9 @@ def anchor(
     root = _root(last, heads, wall)
     key = f"roots/{wall:%Y/%m/%d}/{root['number']:08d}-{root['root'][:16]}.json"
     blobs.put("audit", key, canonical(root))
+    theirs = part_of(root, call.workspace)["heads"]
     event = RootAnchored(
-        key=key, streams=len(heads), items=sum(int(sequence) for sequence, _ in heads.values()), root=root["root"]
+        key=key, streams=len(theirs), items=sum(int(sequence) for sequence, _ in theirs.values()), root=root["root"]
     )
     told = {"number": root["number"], "at": root["at"], "key": key, "root": root["root"]}
     condition: Condition = Is("number", last["number"]) if newest else Absent()

@@ -18,7 +18,7 @@ was taken; that nothing is missing or changed is proven by the roots.
 
 import json
 from collections.abc import MutableMapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -49,7 +49,8 @@ PAGE_ITEMS = 1000
 """So many streams of one item each are as many queries, within an answer's 30 seconds."""
 PAGE_HEADS = 20_000
 MOST_ROOTS = 60
-"""Roots of an hour at most that exports may have written: they lie in the audit bucket for years, and readers export."""
+"""So many roots an hour and no export has another one written: they lie in the bucket for years, and readers export."""
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BeginExport(BaseModel):
@@ -103,7 +104,7 @@ def begin(
         raise InvalidInput(f"a period must start before it ends, not {_told(asked.start)} to {_told(asked.end)}")
     if asked.start >= wall:
         raise InvalidInput(f"the period begins at {_told(asked.start)}, which is in the future")
-    after = first_from(asked.end + SETTLING, tables)
+    after = first_from(min(asked.end, wall + SETTLING) + SETTLING, tables)
     if after is None:
         if not _flooded(wall, tables):
             anchor(platform, wall=wall, tables=tables, blobs=blobs, log=log, anew=True)
@@ -112,7 +113,7 @@ def begin(
         raise Unavailable("there were too many exports within the hour, try again later")
     if after is None:
         raise InvalidInput("nothing was ever written to the log, so there is nothing to export")
-    before, end = last_until(asked.start - SETTLING, tables), min(asked.end, after.at)
+    before, end = last_until(max(asked.start, _BEGINNING) - SETTLING, tables), min(asked.end, after.at)
     identity = new_id(wall)
     told = {
         "start": asked.start.isoformat(),

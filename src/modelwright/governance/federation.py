@@ -315,4 +315,5 @@ def _read(item: Item) -> Provider:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the SHA-256 of a text, of whatever letters a token that nobody vouches for may have."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -83,10 +83,11 @@ def identify(arn: str, workspace: str, *, tables: Tables) -> Identity:
     """Return who signed a request, as IAM vouches for it.
 
     Raises:
+        InvalidInput: no workspace can be called so.
         Forbidden: nobody admitted this principal to the workspace, which may not even be.
     """
     principal = principal_of(arn)
-    item = tables.get("governance", Key(f"WS#{workspace}#PRINCIPAL", principal))
+    item = tables.get("governance", Key(f"WS#{checked_workspace(workspace)}#PRINCIPAL", principal))
     if item is None:
         told = f"{principal} was not admitted to workspace {workspace}: an administrator can do so"
         where = f"workspace/{workspace}"

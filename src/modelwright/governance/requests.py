@@ -97,7 +97,7 @@ def issue(call: Call, message: IssueToken, *, tables: Tables, log: Log) -> dict[
     if message.days is not None:
         expires = wall + timedelta(days=message.days)
     if expires is not None:
-        expires = expires.replace(tzinfo=UTC) if expires.tzinfo is None else expires.astimezone(UTC)
+        expires = _utc(expires)
     token = tokens.issue_token(
         call, message.grants, actor=message.actor, tables=tables, log=log, expires=expires, wall=wall
     )
@@ -175,6 +175,14 @@ def roles(call: Call, message: Nothing, *, tables: Tables, log: Log) -> dict[str
     """Return what each role may do."""
     call.authorise("access:read", "role/*")
     return {"roles": explaining.matrix()}
+
+
+def _utc(time: datetime) -> datetime:
+    """Return a time in UTC, which is what none is said of; raises ``InvalidInput``."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInput(f"{time.isoformat()} is no time of the years 1 to 9999 in UTC") from error
 
 
 def _wall() -> datetime:

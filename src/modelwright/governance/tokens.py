@@ -8,8 +8,9 @@ token      ``WS#<workspace>#TOKEN``     ``<id>``     get by the id that the toke
 
 A token reads ``mw.<workspace>.<id>.<secret>``; only the SHA-256 of the secret is kept, which is enough for 256 random
 bits. Rotating gives it a new secret under the same id; the old one works on until a period of grace is over, so that
-programs can be told the new one without a pause. Whether a token has expired is asked of the wall's clock, whatever
-time a call says it is.
+programs can be told the new one without a pause. Who makes or rotates a token is shown its secret, and could come by
+its actor's name: ``shown_to`` says who that is, and the log has each time. Whether a token has expired is asked of the
+wall's clock, whatever time a call says it is.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ from modelwright.governance.access import (
     passed_on,
 )
 from modelwright.log import Log
-from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables, every
+from modelwright.storage import Absent, Is, Item, Key, Put, Tables, every
 
 COOKIE = "modelwright_session"
 PREFIX = "mw."
@@ -81,7 +82,8 @@ def issue_token(
         raise InvalidInput(f"a token that expires at {expires:%Y-%m-%d %H:%M} UTC would have expired already")
     identity = _identity(call)
     secret = secrets.token_urlsafe(32)
-    item = item_of(call.workspace, identity, actor, secret, given, wall, expires)
+    made = item_of(call.workspace, identity, actor, secret, given, wall, expires)
+    item = {**made, "shown_to": [call.actor]}
     happened = changed(call, identity, "issued", given, actor=actor, expires=item["expires"])
     try:
         log.commit(call, [happened], [Put("governance", item, Absent())])
@@ -101,7 +103,7 @@ def shown(item: Item) -> dict[str, Any]:
     """Return what may be seen of a token."""
     kept = {name: item[name] for name in ("actor", "grants", "issued")}
     more = {name: item.get(name, "") for name in ("expires", "rotated")}
-    return {"id": item["sk"], **kept, **more, "revoked": bool(item["revoked"])}
+    return {"id": item["sk"], **kept, **more, "revoked": bool(item["revoked"]), "shown_to": item.get("shown_to", [])}
 
 
 def rotate_token(
@@ -133,7 +135,8 @@ def rotate_token(
     secret = secrets.token_urlsafe(32)
     former = [{"hash": item["hash"], "until": (wall + grace).isoformat()}, *item.get("former", [])]
     good = [each for each in former if not _over(each["until"], wall)][:_MOST_FORMER]
-    turned = {**item, "hash": digest(secret), "former": good, "rotated": wall.isoformat()}
+    shown_to = list(dict.fromkeys([*item.get("shown_to", []), call.actor]))
+    turned = {**item, "hash": digest(secret), "former": good, "rotated": wall.isoformat(), "shown_to": shown_to}
     happened = changed(call, token_id, "rotated", _grants(item), actor=item["actor"], expires=item.get("expires", ""))
     log.commit(call, [happened], [Put("governance", turned, Is("hash", item["hash"]))])
     return f"{PREFIX}{call.workspace}.{token_id}.{secret}"
@@ -179,15 +182,27 @@ def token_of(headers: Mapping[str, str]) -> str:
     return dict(pair.strip().partition("=")[::2] for pair in pairs).get(COOKIE, "")
 
 
-def bootstrap_token(workspace: str, *, tables: Tables, now: datetime) -> str:
-    """Put a new administrator's token into a fresh stack's table and return it.
+def bootstrap_token(workspace: str, *, tables: Tables, now: datetime, log: Log | None = None) -> str:
+    """Put a new administrator's token into a stack's table and return it.
 
     For the one who deploys: it needs the deployer's own credentials on the table, and is the only
     token that does not come out of ``issue_token``.
+
+    Args:
+        workspace: whose administrator's.
+        tables: where tokens live.
+        now: the time on the wall.
+        log: where the making is recorded, since it can be done at any time; None: of a laptop's own fresh stack.
     """
     identity, secret = "bootstrap-" + secrets.token_hex(4), secrets.token_urlsafe(32)
-    item = item_of(workspace, identity, "administrator", secret, (Grant(role="admin"),), now)
-    tables.write([Put("governance", item, Anything())])
+    grants = (Grant(role="admin"),)
+    item = item_of(workspace, identity, "administrator", secret, grants, now)
+    write = Put("governance", item, Absent())
+    if log is None:
+        tables.write([write])
+    else:
+        call = Call(workspace, "platform", now, identity)
+        log.commit(call, [changed(call, identity, "issued", grants, actor="administrator")], [write])
     return f"{PREFIX}{workspace}.{identity}.{secret}"
 
 

@@ -14,6 +14,8 @@ from modelwright.errors import InvalidInput, LocalStackError, NotFound
 from modelwright.governance.tokens import bootstrap_token
 from modelwright.local.stack import Running, Stack
 from modelwright.local.ui import installed
+from modelwright.log import Log
+from modelwright.storage import TableName
 from modelwright.team import Team
 
 
@@ -85,9 +87,10 @@ def bootstrap(stack: str, workspace: str) -> str:
     """
     import boto3
 
-    table = outputs(stack)["GovernanceTableName"]
-    tables = DynamoTables(boto3.client("dynamodb"), {"governance": table})
-    return bootstrap_token(workspace, tables=tables, now=datetime.now(UTC))
+    known = outputs(stack)
+    names: dict[TableName, str] = {"governance": known["GovernanceTableName"], "log": known["LogTableName"]}
+    tables = DynamoTables(boto3.client("dynamodb"), names)
+    return bootstrap_token(workspace, tables=tables, now=datetime.now(UTC), log=Log(tables))
 
 
 def outputs(stack: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ UNPINNED_TAG = "modelwright.unpinned"
 """Why it is not known what a version's file must be."""
 METRIC_TAG, DIGEST_TAG, EVALUATION_TAG = "modelwright.metric.", "modelwright.dataset_digest", "modelwright.evaluation"
 _NAME_LENGTH, _ALIAS_LENGTH, KEY_LENGTH, TAG_LENGTH = 256, 255, 250, 100_000
+_MOST_SKIPPED = 100_000
 _NUMBER_DIGITS = 9
 """By which the keys of versions sort."""
 _TOLD = {
@@ -145,8 +146,11 @@ class RegisteredModel(Document):
 
         Raises:
             AlreadyExists: the number was given before, or a higher one was.
+            InvalidInput: it skips so many that few would be left.
         """
         number = number or self.newest + 1
+        if number > self.newest + _MOST_SKIPPED:
+            raise InvalidInput(f"{self.name} v{number} cannot be made: v{self.newest} was the last")
         if number <= self.newest:
             raise AlreadyExists(f"{self.name} v{number} cannot be made: the next version is v{self.newest + 1}")
         return self.model_copy(update={"newest": number, "latest": {**self.latest, STAGES[0]: number}, "updated": at})

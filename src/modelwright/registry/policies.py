@@ -50,17 +50,16 @@ def may_take_away(call: Call, model: RegisteredModel, aliases: Iterable[str], ta
 
 
 def may_be_called(call: Call, model: RegisteredModel, name: str, tables: Tables) -> None:
-    """Raise ``InvalidInput`` for a name that a project declares if the model has versions, unless it was born with it.
+    """Raise ``InvalidInput`` for a name that a project declares, unless the model was born with it.
 
     Its versions took their aliases by another policy, or none, and what serves the name would not know them.
     """
     known = _declared(call, tables)
-    if not model.newest or name not in known or (name == model.born_as and model.name not in known):
-        return
-    raise InvalidInput(
-        f"{model.name} cannot be renamed to {name}, which a project declares: create {name} and copy the versions, "
-        "so that they take their aliases by its policy"
-    )
+    if name in known and (name != model.born_as or model.name in known):
+        raise InvalidInput(
+            f"{model.name} cannot be renamed to {name}, which a project declares: create {name} and copy the versions, "
+            "so that they take their aliases by its policy"
+        )
 
 
 def _declared(call: Call, tables: Tables) -> Mapping[str, Model]:

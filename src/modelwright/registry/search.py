@@ -29,6 +29,9 @@ _BY_NAME = Order("attributes", "name")
 _BY_VERSION = Order("attributes", "version_number", ascending=False)
 _NEWEST_FIRST = Order("attributes", "last_updated_timestamp", ascending=False)
 
+_ANSWER_BYTES = 5_000_000
+"""Lambda takes 6 MB with the body as a JSON string, in which quotes and backslashes count twice."""
+
 T = TypeVar("T")
 Place = tuple[Any, ...]
 Found = tuple[RegisteredModel, ModelVersion]
@@ -46,10 +49,10 @@ def models(call: Call, message: Search, *, tables: Tables, log: Log) -> dict[str
     )
     place = _placed(orders, RegisteredModel.value)
     limit = message.limit(100, 1000)
-    chosen, token = _page(found, place, limit, message, presorted=orders[0] == _BY_NAME)
-    latest = store.latest(chosen)
-    said = [model.answer(latest[model.model_id]) for model in chosen]
-    return {"registered_models": said} | ({"next_page_token": token} if token else {})
+    chosen = _page(found, place, limit, message, presorted=orders[0] == _BY_NAME)
+    latest = store.latest([model for _, model in chosen[:limit]])
+    said = [model.answer(latest[model.model_id]) for _, model in chosen[:limit]]
+    return _answer("registered_models", said, chosen, message)
 
 
 def versions(call: Call, message: Search, *, tables: Tables, log: Log) -> dict[str, Any]:
@@ -64,14 +67,10 @@ def versions(call: Call, message: Search, *, tables: Tables, log: Log) -> dict[s
         and matches(clauses, version.value)
         and readable(call, model)
     )
-    chosen, token = _page(
-        found,
-        _placed(orders, lambda each, entity, key: each[1].value(entity, key)),
-        message.limit(10_000, 200_000),
-        message,
-    )
-    said = [version.answer(model) for model, version in chosen]
-    return {"model_versions": said} | ({"next_page_token": token} if token else {})
+    limit = message.limit(10_000, 200_000)
+    chosen = _page(found, _placed(orders, lambda each, entity, key: each[1].value(entity, key)), limit, message)
+    said = [version.answer(model) for _, (model, version) in chosen[:limit]]
+    return _answer("model_versions", said, chosen, message)
 
 
 def _models(store: RegistryStore, clauses: Sequence[Clause]) -> Iterator[RegisteredModel]:
@@ -135,16 +134,37 @@ def _placed(orders: Sequence[Order], value: Callable[[T, str, str], Sequence[Any
 
 def _page(
     found: Iterable[T], place: Callable[[T], Place], limit: int, message: Search, *, presorted: bool = False
-) -> tuple[list[T], str]:
-    """Return the page that a search asks for and the next one's token; raises ``InvalidInput`` for a foreign token."""
-    digest = hashlib.sha256(json.dumps([message.filter, message.order_by]).encode()).hexdigest()[:16]
-    after = _after(message.page_token, digest)
+) -> list[tuple[Place, T]]:
+    """Return a search's page, and one thing more if there is; raises ``InvalidInput`` for a foreign token."""
+    after = _after(message.page_token, _digest(message))
     wanted = (pair for pair in ((place(thing), thing) for thing in found) if pair[0] > after)
-    chosen = list(islice(wanted, limit + 1)) if presorted else sorted(wanted, key=lambda pair: pair[0])[: limit + 1]
-    token = ""
-    if len(chosen) > limit:
-        token = urlsafe_b64encode(json.dumps([digest, chosen[limit - 1][0]], separators=(",", ":")).encode()).decode()
-    return [thing for _, thing in chosen[:limit]], token
+    return list(islice(wanted, limit + 1)) if presorted else sorted(wanted, key=lambda pair: pair[0])[: limit + 1]
+
+
+def _answer(
+    name: str, said: Sequence[dict[str, Any]], chosen: Sequence[tuple[Place, Any]], message: Search
+) -> dict[str, Any]:
+    """Return as much of a page as fits, and the token of the next if there is more."""
+    fits = len(fitting(said))
+    if len(chosen) <= fits:
+        return {name: said}
+    token = json.dumps([_digest(message), chosen[fits - 1][0]], separators=(",", ":"))
+    return {name: said[:fits], "next_page_token": urlsafe_b64encode(token.encode()).decode()}
+
+
+def fitting(said: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return as many things, from the first on, as an answer holds; at least one, if there is one."""
+    size = 0
+    for place, one in enumerate(said):
+        text = json.dumps(one)
+        size += len(text) + text.count('"') + text.count("\\")
+        if size > _ANSWER_BYTES:
+            return said[: max(place, 1)]
+    return said
+
+
+def _digest(message: Search) -> str:
+    return hashlib.sha256(json.dumps([message.filter, message.order_by]).encode()).hexdigest()[:16]
 
 
 def _after(token: str, digest: str) -> Place:

@@ -30,8 +30,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, Literal, NamedTuple, TypeVar
 
+from pydantic import BaseModel
+
 from modelwright.context import Call
-from modelwright.errors import NotFound
+from modelwright.errors import NotFound, TooLarge
 from modelwright.events import Event, ModelVersionTraced
 from modelwright.log import Happened, new_id, stream_of
 from modelwright.registry.entities import STAGES, Document, ModelVersion, RegisteredModel, Training, existing
@@ -41,6 +43,8 @@ from modelwright.storage import Absent, Anything, Check, Delete, Exists, Is, Ite
 TABLE: Final = "registry"
 _META, _LINEAGE = "META", "LINEAGE"
 _AT_ONCE = 100
+DOCUMENT_BYTES = 400_000
+"""An item of DynamoDB has up to 409,600 bytes, its keys and their names among them."""
 _LONGEST_NAME = 500
 """By a longer name of a feature, or digest, no version is found."""
 _AFTER_ALL = "\U0010ffff"
@@ -354,7 +358,7 @@ class RegistryStore:
     def put_card(self, model: RegisteredModel, card: Card) -> list[Write]:
         """Return the writes of a card's next revision; fail when somebody else made it, or the version is gone."""
         key = self._card_key(model, card.version, card.revision)
-        item = {**key._asdict(), "doc": card.model_dump_json()}
+        item = {**key._asdict(), "doc": _text(card)}
         return [Put(TABLE, item, Absent()), Check(TABLE, self._version_key(model, card.version), Exists())]
 
     def happened(self, model: RegisteredModel, event: Event) -> Happened:
@@ -437,7 +441,21 @@ def load_document(kind: type[D], item: Item) -> D:
     return kind.model_validate_json(item["doc"]).model_copy(update={"v": int(item["v"])})
 
 
+def _text(document: BaseModel) -> str:
+    """Return a document's JSON; raises ``TooLarge``."""
+    text = document.model_dump_json()
+    if (size := len(text.encode())) > DOCUMENT_BYTES:
+        kind = {"RegisteredModel": "registered model", "ModelVersion": "model version", "Card": "model card"}
+        what = kind.get(type(document).__name__, "request")
+        raise TooLarge(f"a {what} with all its texts has {size} bytes, more than {DOCUMENT_BYTES}")
+    return text
+
+
 def put_document(key: Key, document: Document) -> Put:
-    """Return the write of a document; fails when it changed since it was read, or is there already."""
-    item = {**key._asdict(), "doc": document.model_dump_json(), "v": document.v + 1}
+    """Return the write of a document; fails when it changed since it was read, or is there already.
+
+    Raises:
+        TooLarge: DynamoDB takes no item of this size.
+    """
+    item = {**key._asdict(), "doc": _text(document), "v": document.v + 1}
     return Put(TABLE, item, Is("v", document.v) if document.v else Absent())

@@ -71,13 +71,13 @@ def request(
 def approve(
     call: Call, message: ApproveTransition, *, tables: Tables, log: Log, blobs: Blobs, gates: Gates, tier: str
 ) -> dict[str, Any]:
-    """Approve a request; the last approval that is needed applies it.
+    """Approve a request; the last approval that is needed applies it, if the policy of now allows it.
 
     One person counts once, however often they approve, and who asked does not count at all.
 
     Raises:
         Forbidden: the caller may not approve for this model, or asked for it.
-        Refused: it waited too long, or against the present champion gates say no.
+        Refused: it waited too long, or gates say no by now.
         Conflict: it is decided, or its gates are still to be run.
     """
     store, model, before = _found(call, message, "models:approve", tables)
@@ -89,7 +89,7 @@ def approve(
         if not after.missing:
             version = store.version(model, after.version)
             judge = Judge(call, store, tables, blobs, tier)
-            after = _against(model.aliases.get(CHAMPION), after, model, version, judge, gates)
+            after = _by_policy(model.aliases.get(CHAMPION), after, model, version, judge, gates)
         after = after.settled(call.now, call.actor)
         change = moved(call, store, model, before, after)
         _commit(call, store, log, model, change, *([version] if version else []))
@@ -268,7 +268,7 @@ def _room(call: Call, store: RequestStore, model: RegisteredModel, new: Transiti
     return Change(model)
 
 
-def _against(
+def _by_policy(
     champion: int | None,
     request: TransitionRequest,
     model: RegisteredModel,
@@ -276,11 +276,17 @@ def _against(
     judge: Judge,
     gates: Gates,
 ) -> TransitionRequest:
-    """Return a request judged against this champion, which may not be the one that its gates saw."""
-    if champion == request.champion:
-        return request
+    """Return a request that has all approvals as policy, champion and evidence are now: they may have changed.
+
+    Light gates are run again. What full ones said holds for as long as the champion is the one that they saw.
+    """
     policy = policy_of(judge.call, model, judge.tables, judge.tier)
-    return request.judged(*judge.at_once(model, version, request.alias, policy, gates), champion)
+    results, pending = judge.at_once(model, version, request.alias, policy, gates)
+    known = request.results if champion == request.champion else ()
+    said = {result.gate: result for result in known if result.gate in pending}
+    needed = policy.approvals_for(request.alias) if request.alias in policy.guarded else 0
+    stricter = request.model_copy(update={"needed": max(request.needed, needed)})
+    return stricter.judged((*results, *said.values()), tuple(gate for gate in pending if gate not in said), champion)
 
 
 def _found(

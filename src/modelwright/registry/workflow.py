@@ -5,8 +5,9 @@
        └─────────┴───────────┴──────> refused (gates, rejected, withdrawn, expired, superseded)
 
 It is *judging* while gates are still to be run where their libraries are, and *waiting* while people have to approve.
-What is not needed is skipped, so that a request without gates and approvals is applied as it is asked. When another
-version became champion since its gates were run, they are run anew, and it may be judging again.
+What is not needed is skipped, so that a request without gates and approvals is applied as it is asked. At its last
+approval the policy of then counts, light gates are run anew, and full ones if another version became champion or the
+policy names new ones: so it may be judging, or waiting, again.
 ``happened`` tells the events of each step from the request before and after it.
 """
 
