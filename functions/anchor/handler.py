@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelwright.context import Call
+from modelwright.context import PLATFORM, Call
 from modelwright.events import ScheduleDue
 from modelwright.governance import exporting
 from modelwright.governance.anchoring import anchor
 from modelwright.governance.archiving import archive
-from modelwright.runtime import PLATFORM, Function, Request, Route, parse_time
+from modelwright.runtime import Function, Request, Route, parse_time
 from modelwright.wiring import Wiring
 
 

@@ -4,6 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+PLATFORM = "platform"
+"""The actor of events and schedules."""
+PERSON = "oidc-"
+"""What the pseudonyms of people begin with whom an identity provider vouched for; no token may be made for such."""
+
+
+def is_person(actor: str) -> bool:
+    """Say whether an identity provider vouched for an actor: tokens are given by administrators, in any name."""
+    return actor.startswith(PERSON)
+
+
 Authority = Callable[[str, str], None]
 """Raises ``Forbidden`` unless the caller may do *action* on *resource*."""
 

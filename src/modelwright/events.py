@@ -352,6 +352,7 @@ class TrainingCompleted(Event):
         size: bytes of all files of its folder; None in events from before that was said.
         parity_digest: SHA-256 of the proof that its features are the same in serving; empty when there is none.
         predictions_digest: SHA-256 of what it and the champion said of the held-out rows.
+        requested_by: who asked for the training, or the platform.
     """
 
     training_id: str
@@ -375,6 +376,7 @@ class TrainingCompleted(Event):
     size: int | None = None
     parity_digest: str = ""
     predictions_digest: str = ""
+    requested_by: str = ""
 
 
 class TrainingFailed(Event):

@@ -204,6 +204,9 @@ class RetrainingPolicy(Declared):
     veto_on_quarantine: bool = True
 
 
+Environment = Literal["dev", "staging", "prod"]
+
+
 class GatePolicy(Declared):
     """How a version takes an alias: which gates it passes, with their parameters, and who has to approve.
 
@@ -221,6 +224,8 @@ class GatePolicy(Declared):
         approvals: how many people, other than who asked, have to approve.
         approve: aliases whose requests have to be approved; empty: all that are guarded. A challenger that its rollout
             finds no worse becomes champion without a request: where people must have seen every champion, name both.
+        approvers: who may ask and approve where approvals are needed: ``people`` are those whom an identity provider
+            vouches for, so that nobody, not even who gives out tokens, acts in two names.
         waits_days: a request that is not decided by then is refused.
         override: roles that may override the gates' no and missing approvals; nobody else may, whatever was granted.
         override_reason: the least length of the written reason, in characters.
@@ -237,6 +242,7 @@ class GatePolicy(Declared):
     card: tuple[str, ...] = ("intended_use", "limitations", "owner")
     approvals: int = Field(default=0, ge=0, le=10)
     approve: tuple[str, ...] = ()
+    approvers: Literal["anyone", "people"] = "anyone"
     waits_days: int = Field(default=14, ge=1, le=3650)
     override: tuple[Literal["contributor", "approver", "admin"], ...] = ("admin",)
     override_reason: int = Field(default=1, ge=1)
@@ -309,7 +315,7 @@ class Model(Declared):
     retraining: RetrainingPolicy = RetrainingPolicy()
     gates: GatePolicy = GatePolicy()
     rollout: RolloutPolicy = RolloutPolicy()
-    environments: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    environments: dict[Environment, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _environments_are_policies(self) -> "Model":
@@ -319,7 +325,7 @@ class Model(Declared):
 
     def policy(self, environment: str) -> GatePolicy:
         """Return how versions take aliases in an environment: ``gates``, but for what is said of it in particular."""
-        own = self.environments.get(environment, {})
+        own = {str(name): policy for name, policy in self.environments.items()}.get(environment, {})
         return GatePolicy.model_validate({**self.gates.model_dump(), **own}) if own else self.gates
 
 

@@ -27,7 +27,7 @@ from aws_lambda_powertools import Logger
 from pydantic import BaseModel, ValidationError
 
 from modelwright import errors
-from modelwright.context import Call
+from modelwright.context import PLATFORM, Call
 from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
 from modelwright.governance import refusals
 from modelwright.governance.access import Grant, Identity, require, roles_on
@@ -41,7 +41,6 @@ AS_OF_HEADER = "x-modelwright-as-of"
 CORRELATION_HEADER = "x-correlation-id"
 WORKSPACE_HEADER = "x-mlflow-workspace"
 IDEMPOTENCY_HEADER = "idempotency-key"
-PLATFORM = "platform"
 NOT_AUTHORIZED = {"isAuthorized": False}
 """What API Gateway asks an authorizer to answer; the callers get 401 or 403 from it."""
 _ATTEMPTS = 8

@@ -157,7 +157,9 @@ ATTACKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_a_token_with_wrong_claims_is_refused(desk: Desk, idp: IdentityProvider, kind: str) -> None:
     now = datetime.now(UTC)
-    claims = {name: now + told if isinstance(told, timedelta) else told for name, told in ATTACKS[kind].items()}
+    claims: dict[str, Any] = {
+        name: now + told if isinstance(told, timedelta) else told for name, told in ATTACKS[kind].items()
+    }
     assert refused(desk, idp.token(**claims), idp.keys)
 
 

@@ -31,6 +31,7 @@ MODELS = "/v1/models/flights/transitions"
 PARTITION = "WS#default#MODEL#flights"
 ROLES = {
     "ann": "contributor", "bob": "approver", "cid": "approver", "dot": "approver", "eve": "admin", "ron": "reader",
+    "oidc-al": "contributor", "oidc-bo": "approver",
 }  # fmt: skip
 GATES = {"light": "modelwright.gates", "compares": "modelwright.gates", "slow": "modelwright.gates.full"}
 """Our gates say no to versions that their names are written into."""

@@ -4,7 +4,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from support.mlflow_desk import API
+from support.http import deliver
+from support.mlflow_desk import API, envelope_of, event_of
 
 from modelwright import plugins
 from registry import panel
@@ -46,6 +47,45 @@ def test_who_asked_cannot_approve() -> None:
     assert "somebody else has to approve" in said["message"]
     assert desk.do("approve", request, "cid")[0] == 200
     desk.check()
+
+
+def test_who_asked_for_a_training_cannot_approve_what_came_of_it() -> None:
+    desk = Panel(policy={"approvals": 1})
+    trained = event_of("registry-training-completed.json", requested_by="bob")
+    deliver(desk.registry, envelope_of(trained, at=desk.now))
+    (request,) = desk.ok(desk.said("GET", MODELS))["transitions"]
+    assert (request["state"], request["actor"], request["on_behalf_of"]) == ("waiting", "platform", "bob")
+    assert desk.approvable("bob") == {}
+    assert desk.do("approve", request["request_id"], "bob")[0] == 403
+    assert desk.ok(desk.does("approve", request["request_id"], "cid"))["transition"]["state"] == "applied"
+
+
+def test_where_people_count_nobody_acts_by_a_token() -> None:
+    desk = Panel(policy={"approvals": 1, "approvers": "people"})
+    status, said = desk.send(desk.asks(1))
+    assert (status, "an identity provider vouches for" in said["message"]) == (403, True)
+    assert desk.ok(desk.said("GET", MODELS))["transitions"] == []
+    request = desk.ask(1, actor="oidc-al")["request_id"]
+    assert desk.approvable("bob") == {}
+    status, said = desk.do("approve", request, "bob")
+    assert (status, "not by bob" in said["message"]) == (403, True)
+    assert desk.ok(desk.does("approve", request, "oidc-bo"))["transition"]["state"] == "applied"
+    desk.check()
+
+
+def test_approvals_by_token_count_no_more_once_people_must_approve() -> None:
+    desk = Panel(policy={"approvals": 2})
+    request = desk.ask(1, actor="oidc-al")["request_id"]
+    assert desk.do("approve", request, "bob")[0] == 200
+    desk.declare(approvals=2, approvers="people")
+    assert desk.ok(desk.does("approve", request, "oidc-bo"))["transition"]["missing"] == 1
+    assert desk.aliases == {}
+    assert [each["actor"] for each in desk.shown(request)["approvals"]] == ["oidc-bo"]
+
+
+def test_where_nobody_has_to_approve_tokens_ask() -> None:
+    desk = Panel(policy={"approvers": "people"})
+    assert desk.ask(1)["state"] == "applied"
 
 
 def test_one_person_counts_once() -> None:

@@ -1,6 +1,7 @@
 """When a training happens, and why not."""
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -361,6 +362,11 @@ def test_a_policy_without_cooldown_waits_after_failures_all_the_same(stage: Stag
         stage.pass_days(0.25)
         assert "the next may begin in 0.2 days" in refusals(stage)[0]
         stage.pass_days(0.25)
+
+
+def test_a_training_remembers_who_asked_for_it(stage: Stage) -> None:
+    ask(stage, call=replace(stage.call, actor="ann"))
+    assert training(stage).requested_by == "ann"
 
 
 def test_a_person_need_not_wait_after_a_failure_but_is_bound_by_the_budget(stage: Stage) -> None:

@@ -124,6 +124,12 @@ def completed(stage: Stage) -> TrainingCompleted:
     return event
 
 
+def test_who_asked_for_a_training_is_told_with_it() -> None:
+    stage, sets = Stage(), Sets()
+    train(WS, requested(stage, requested_by="ann"), shop(stage, sets))
+    assert completed(stage).requested_by == "ann"
+
+
 def test_a_training_leaves_a_loadable_model_and_says_how_good_it_is() -> None:
     stage, sets = Stage(), Sets()
     identity = requested(stage)

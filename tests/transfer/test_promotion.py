@@ -270,9 +270,14 @@ def test_a_version_does_not_arrive_where_it_comes_from(here: Desk) -> None:
 
 @pytest.mark.parametrize(
     "grants",
-    [(Grant(role="reader"),), (Grant(role="approver"),), (Grant(role="contributor", resources="model/other"),)],
+    [
+        (Grant(role="reader"),),
+        (Grant(role="contributor"),),
+        (Grant(role="approver"),),
+        (Grant(role="admin", resources="model/other"),),
+    ],
 )
-def test_who_may_not_write_there_is_refused(here: Desk, there: Desk, grants: tuple[Grant, ...]) -> None:
+def test_who_may_not_receive_or_upload_there_is_refused(here: Desk, there: Desk, grants: tuple[Grant, ...]) -> None:
     promoted(here, Desk())
     digest = {"content": "0" * 64, "digest": "0" * 64}
     caller = there.as_caller("registry", grants=grants)

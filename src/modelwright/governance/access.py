@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelwright.artifacts import RESERVED
-from modelwright.context import Call
+from modelwright.context import PERSON, Call
 from modelwright.errors import Forbidden, InvalidInput
 from modelwright.events import AccessChanged
 from modelwright.log import Happened, stream_of
@@ -34,7 +34,14 @@ ACTIONS: dict[Role, tuple[str, ...]] = {
         "retraining:request",
         "models:transition",
     ),
-    "approver": ("*:read", "models:transition", "models:approve", "rollouts:control", "quarantine:write"),
+    "approver": (
+        "*:read",
+        "models:transition",
+        "models:approve",
+        "models:receive",
+        "rollouts:control",
+        "quarantine:write",
+    ),
     "service": ("*:read", "runs:write", "artifacts:write", "features:push", "predict:call"),
     "admin": ("*",),
 }
@@ -43,7 +50,7 @@ ACTIONS: dict[Role, tuple[str, ...]] = {
 LOG = "log:read"
 _ACTOR = re.compile(r"[A-Za-z0-9][\w.@:+=,-]{0,127}", re.ASCII)
 _PLATFORMS = frozenset({"platform", "anonymous"})
-_PSEUDONYMS = ("iam-", "oidc-")
+_PSEUDONYMS = ("iam-", PERSON)
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 
 

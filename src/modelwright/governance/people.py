@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from modelwright.context import Call
+from modelwright.context import PERSON, Call
 from modelwright.errors import ConditionFailed, NotFound
 from modelwright.governance.access import Grant, changed
 from modelwright.log import Log
@@ -33,7 +33,7 @@ def pseudonym_of(
     item = tables.get("governance", key)
     if item is not None and item["grants"] == held:
         return str(item["actor"])
-    actor = item["actor"] if item is not None else f"oidc-{secrets.token_hex(8)}"
+    actor = item["actor"] if item is not None else f"{PERSON}{secrets.token_hex(8)}"
     first = item["first"] if item is not None else wall.isoformat()
     person = {**key._asdict(), "actor": actor, "issuer": issuer, "subject": subject, "first": first, "grants": held}
     try:

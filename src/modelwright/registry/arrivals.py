@@ -152,9 +152,12 @@ def arrive(
 
 
 def _place(call: Call, message: OfArrival) -> tuple[str, str]:
-    """Return the name and the folder of an arrival that the caller may bring about."""
+    """Return the name and the folder of an arrival that the caller may bring about.
+
+    Gates believe what arrives of evaluation and parity as if it were made here: it takes more than to make a version.
+    """
     name = checked_name(message.name)
-    call.authorise("models:write", f"model/{name}")
+    call.authorise("models:receive", f"model/{name}")
     folder = folder_of(name, message.content)
     call.authorise("artifacts:write", resource_of_path(folder))
     return name, folder

@@ -161,6 +161,7 @@ def _asked(
         alias=alias,
         at=call.now,
         actor=call.actor,
+        on_behalf_of="" if event.requested_by == call.actor else event.requested_by,
         reason=f"training {event.training_id} ({event.trigger})",
         champion=model.aliases.get(CHAMPION),
         expires=call.now,

@@ -8,7 +8,7 @@ same and changes nothing: a request's id follows from the name of the call that 
 
 from typing import Any
 
-from modelwright.context import Call
+from modelwright.context import Call, is_person
 from modelwright.errors import Conflict, Forbidden, InvalidInput, NotFound
 from modelwright.events import Delivery, TransitionJudged, TransitionRequested
 from modelwright.log import Log, new_id
@@ -236,6 +236,8 @@ def _ask(
     policy = policy or policy_of(call, model, judge.tables, judge.tier)
     if message.force:
         _must_override(call, model, policy, message.reason)
+    elif alias in policy.guarded and policy.approvals_for(alias) and policy.approvers == "people":
+        _must_be_known(call, blank)
     verdict = judge.at_once(model, version, alias, policy, gates)
     new = asked(blank, *verdict, policy, guarded=alias in policy.guarded, force=message.force)
     change = _room(call, store, model, new).then(lambda left: moved(call, store, left, None, new))
@@ -253,6 +255,16 @@ def _must_override(call: Call, model: RegisteredModel, policy: GatePolicy, reaso
         )
     if len(reason.strip()) < policy.override_reason:
         raise InvalidInput(f"an override needs a written reason of at least {policy.override_reason} characters")
+
+
+def _must_be_known(call: Call, request: TransitionRequest) -> None:
+    if not is_person(call.actor):
+        raise Forbidden(
+            f"{call.actor} may not ask for {request.what}: its policy counts people whom an identity provider vouches "
+            "for, and with a token somebody could ask in one name and approve in another",
+            action="models:transition",
+            resource=f"model/{request.model}",
+        )
 
 
 def _room(call: Call, store: RequestStore, model: RegisteredModel, new: TransitionRequest) -> Change:
@@ -286,6 +298,8 @@ def _by_policy(
     said = {result.gate: result for result in known if result.gate in pending}
     needed = policy.approvals_for(request.alias) if request.alias in policy.guarded else 0
     stricter = request.model_copy(update={"needed": max(request.needed, needed)})
+    if needed and policy.approvers == "people":
+        stricter = stricter.by_people()
     return stricter.judged((*results, *said.values()), tuple(gate for gate in pending if gate not in said), champion)
 
 
@@ -348,7 +362,9 @@ def _by_now(call: Call, request: TransitionRequest) -> TransitionRequest:
 
 def _waits_for(call: Call, model: RegisteredModel, request: TransitionRequest) -> bool:
     """Say whether the caller's approval would count."""
-    counted = {request.actor, *(approval.actor for approval in request.approvals)}
+    counted = {request.actor, request.on_behalf_of, *(approval.actor for approval in request.approvals)}
+    if request.people and not is_person(call.actor):
+        return False
     if request.state != "waiting" or request.overdue(call.now) or call.actor in counted or model.deleted:
         return False
     try:

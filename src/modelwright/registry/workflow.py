@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from modelwright.context import is_person
 from modelwright.errors import Conflict, Forbidden, Refused
 from modelwright.events import (
     Event,
@@ -48,12 +49,14 @@ class TransitionRequest(Document):
     Attributes:
         model: the name of the model when this changed last.
         why: what ended it, if it was refused.
+        on_behalf_of: who asked for the training that asks for it.
         reason: what who asked for it wrote.
         forced: whether a no of gates, or missing approvals, were overridden.
         results: what the gates said.
         pending: gates that are still to be run.
         champion: the version that was champion when the gates were run.
         needed: how many people have to approve.
+        people: whether an identity provider has to vouch for them, and for who asks.
         expires: when it is refused if it was not decided by then.
         decided_by: who applied or refused it.
         decision: what they wrote.
@@ -68,12 +71,14 @@ class TransitionRequest(Document):
     why: Literal["", Why] = ""
     at: datetime
     actor: str
+    on_behalf_of: str = ""
     reason: str = ""
     forced: bool = False
     results: tuple[GateResult, ...] = ()
     pending: tuple[str, ...] = ()
     champion: int | None = None
     needed: int = 0
+    people: bool = False
     approvals: tuple[Approval, ...] = ()
     expires: datetime
     decided: datetime | None = None
@@ -140,11 +145,18 @@ class TransitionRequest(Document):
         if any(approval.actor == actor for approval in self.approvals):
             return self
         self._must_be_open()
-        if actor == self.actor:
+        if actor in (self.actor, self.on_behalf_of):
             raise Forbidden(f"{actor} asked for {self.what}, so somebody else has to approve it")
+        if self.people and not is_person(actor):
+            raise Forbidden(f"{self.what} is approved by people whom an identity provider vouches for, not by {actor}")
         if self.state == "judging":
             raise Conflict(f"{self.what} cannot be approved yet: {', '.join(self.pending)} are still to be run")
         return self.model_copy(update={"approvals": (*self.approvals, Approval(actor=actor, at=at, comment=comment))})
+
+    def by_people(self) -> Self:
+        """Return it with the approvals of those alone whom an identity provider vouches for."""
+        known = tuple(approval for approval in self.approvals if is_person(approval.actor))
+        return self.model_copy(update={"people": True, "approvals": known})
 
     def ended(self, why: Why, at: datetime, actor: str, reason: str = "") -> Self:
         """Return it refused, for another reason than gates; raises ``Conflict`` if it is decided."""
@@ -202,6 +214,7 @@ def asked(
             "results": (*results, *skipped),
             "pending": () if forced else tuple(pending),
             "needed": needed,
+            "people": needed > 0 and policy.approvers == "people",
             "forced": forced,
             "expires": request.at + timedelta(days=policy.waits_days),
         }

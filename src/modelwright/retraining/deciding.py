@@ -348,6 +348,7 @@ class _Deciding:
             requested=call.now,
             requested_wall=self.wall,
             correlation_id=call.correlation_id,
+            requested_by=call.actor,
             month=ledger.month,
             reserved=rules.millionths(terms.reserve),
         )

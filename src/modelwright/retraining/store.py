@@ -108,6 +108,7 @@ class Training(Document):
         reserved: millionths of a dollar.
         settled: whether the ledger has its real cost.
         outcome: why it failed.
+        requested_by: the person who asked for it; the platform itself, where nobody did.
     """
 
     training_id: str
@@ -131,6 +132,7 @@ class Training(Document):
     job: str = ""
     settled: bool = False
     outcome: str = ""
+    requested_by: str = ""
 
     @property
     def over(self) -> bool:

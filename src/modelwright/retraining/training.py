@@ -313,6 +313,7 @@ def _completed(training: Training, key: str, trained: _Trained, shop: Workshop, 
         size=len(trained.body) + sum(map(len, trained.files.values())),
         parity_digest=trained.digest(PARITY),
         predictions_digest=trained.digest(PREDICTIONS),
+        requested_by=training.requested_by,
     )
 
 
