@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.context import Call
+from modelwright.errors import Unavailable
 from modelwright.events import RegisteredModelCreated
 from modelwright.log import Happened, Log, LogItem, stream_of
+from modelwright.storage import Page
 
 START = datetime(2026, 5, 1, 9, 30, tzinfo=UTC)
 
@@ -36,3 +39,26 @@ class Desk:
             Happened(stream_of("default", "MODEL", name), RegisteredModelCreated(model=name)) for name in models
         ]
         return list(self.log.commit(self.call, happened))
+
+
+class Mortal(MemoryTables):
+    """Tables that stop answering after so many calls."""
+
+    left = 10**9
+
+    def _call(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Unavailable("killed")
+
+    def get(self, *args: Any) -> Any:
+        self._call()
+        return super().get(*args)
+
+    def query(self, *args: Any, **options: Any) -> Page:
+        self._call()
+        return super().query(*args, **options)
+
+    def write(self, *args: Any) -> None:
+        self._call()
+        super().write(*args)

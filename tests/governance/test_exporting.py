@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.http import Caller, ServedBlobs, handler_of, memory_wiring, serve
 
-from governance.desk import START, Desk
+from governance.desk import START, Desk, Mortal
 from modelwright.adapters.memory import MemoryTables
 from modelwright.cli import audit
 from modelwright.client import Api
@@ -214,29 +214,6 @@ def test_a_cursor_of_nobodys_is_refused(cursor: str) -> None:
     given: dict[str, Any] = {"tables": desk.tables, "blobs": desk.blobs, "cache": {}}
     with pytest.raises(InvalidInput, match="is no cursor of"):
         exporting.page(desk.call, said["export"], cursor=cursor, **given)
-
-
-class Mortal(MemoryTables):
-    """Tables that stop answering after so many calls."""
-
-    left = 10**9
-
-    def _call(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Unavailable("killed")
-
-    def get(self, *args: Any) -> Any:
-        self._call()
-        return super().get(*args)
-
-    def query(self, *args: Any, **options: Any) -> Any:
-        self._call()
-        return super().query(*args, **options)
-
-    def write(self, *args: Any) -> None:
-        self._call()
-        super().write(*args)
 
 
 def test_an_export_that_is_killed_between_any_two_calls_can_be_taken_again() -> None:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from governance.desk import Desk
+from governance.desk import Desk, Mortal
 from modelwright.adapters.eventbridge import ENTRIES, EventBridgeBus
 from modelwright.adapters.memory import MemoryTables
 from modelwright.errors import ConditionFailed, Unavailable
@@ -213,32 +213,9 @@ def test_what_a_clock_that_was_wrong_wrote_into_an_old_hour_is_published_within_
     assert bus.taken == [lost.envelope.id]
 
 
-class Killed(MemoryTables):
-    """Tables that stop answering after so many calls."""
-
-    left = 10**9
-
-    def _call(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Unavailable("killed")
-
-    def get(self, *args: Any) -> Any:
-        self._call()
-        return super().get(*args)
-
-    def query(self, *args: Any, **options: Any) -> Page:
-        self._call()
-        return super().query(*args, **options)
-
-    def write(self, *args: Any) -> None:
-        self._call()
-        super().write(*args)
-
-
 def test_a_sweep_that_is_killed_at_any_call_loses_nothing() -> None:
     for calls in range(400):
-        tables = Killed()
+        tables = Mortal()
         desk = Desk(tables=tables)
         swept(desk)
         lost = [item.envelope.id for item in desk.happen("a", "b")]
