@@ -39,6 +39,7 @@ MAY: dict[str, set[str]] = {
     "models:write": {"contributor", "admin"},
     "models:transition": {"contributor", "approver", "admin"},
     "models:approve": {"approver", "admin"},
+    "models:receive": {"approver", "admin"},
     "features:push": {"contributor", "service", "admin"},
     "predict:call": {"contributor", "service", "admin"},
     "retraining:request": {"contributor", "admin"},
