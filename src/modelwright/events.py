@@ -924,7 +924,7 @@ class ScheduleDue(BaseModel):
         at: when it was due; domain time of all that follows.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     name: str
     at: datetime
     workspace: str = Field(default="", description="empty: the stack's own")

@@ -29,7 +29,7 @@ class Push(BaseModel):
         to: where rows are served from at once; every pushed row reaches the offline store.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
     push_source_name: str = ""
     source: str = ""
     df: dict[str, Any] | None = None
@@ -40,7 +40,7 @@ class Push(BaseModel):
 class ViewWrite(BaseModel):
     """Feast's body of ``/write-to-online-store``: columns of a view, ``event_timestamp`` and ``created``."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
     feature_view_name: str
     df: dict[str, Any]
 
@@ -48,7 +48,7 @@ class ViewWrite(BaseModel):
 class Pushed(BaseModel):
     """What became of a push."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     source: str
     digest: str
     rows: int

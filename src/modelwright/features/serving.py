@@ -37,7 +37,7 @@ class FeaturesQuery(BaseModel):
         full_feature_names: answer ``view__feature``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
     features: tuple[str, ...] | None = None
     feature_service: str | None = None
     entities: dict[str, list[Any]]

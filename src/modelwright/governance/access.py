@@ -57,7 +57,7 @@ _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 class Grant(BaseModel):
     """A role on resources whose name matches a pattern (``model/flights``, ``experiment/*``, ``*``)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     role: Role
     resources: str = Field(default="*", min_length=1, max_length=512)
     effect: Literal["allow", "deny"] = "allow"
@@ -86,7 +86,7 @@ class Grant(BaseModel):
 class Identity(BaseModel):
     """A caller that was authenticated."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     actor: str
     workspace: str
     grants: tuple[Grant, ...] = Field(default=())

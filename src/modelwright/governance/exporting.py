@@ -62,7 +62,7 @@ class BeginExport(BaseModel):
         format: what the items are for; all formats are made of the same pages.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     start: AwareDatetime
     end: AwareDatetime
     format: Literal["jsonl", "csv", "cloudtrail"] = "jsonl"
@@ -76,7 +76,7 @@ class FinishExport(BaseModel):
         digest: SHA-256 of the manifest.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     items: int = Field(ge=0)
     digest: str = Field(pattern="^[0-9a-f]{64}$")
 

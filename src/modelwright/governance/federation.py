@@ -59,7 +59,7 @@ class Rule(BaseModel):
         value: what it is, or what its list has; ``*`` stands for any text.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     claim: _Text
     value: _Text
     grants: tuple[Grant, ...] = Field(min_length=1, max_length=_MOST_GRANTS)
@@ -84,7 +84,7 @@ class Provider(BaseModel):
         leeway_s: how far its clock may be off.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     issuer: _Text
     audiences: tuple[_Text, ...] = Field(min_length=1, max_length=10)
     rules: tuple[Rule, ...] = Field(min_length=1, max_length=20)

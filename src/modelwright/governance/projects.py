@@ -25,7 +25,7 @@ class ApplyProject(BaseModel):
         wheel: the code in base64; empty when there is none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     project: Project
     wheel: str = ""
 

@@ -54,7 +54,7 @@ class Webhook(BaseModel):
         v: counts versions of the document (0: not stored yet).
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     webhook_id: str
     name: str
     url: str
@@ -98,7 +98,7 @@ class WebhookDelivery(BaseModel):
         body: what is sent, the same in each attempt.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     webhook_id: str
     workspace: str
     event: str

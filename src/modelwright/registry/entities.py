@@ -82,7 +82,7 @@ def checked_stage(stage: str) -> str:
 class Document(BaseModel):
     """What is kept as one JSON document; ``v`` counts its versions (0: not stored yet)."""
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants", defer_build=True)
     v: int = Field(default=0, exclude=True)
 
 

@@ -44,7 +44,7 @@ class Section(BaseModel):
         carried_from: the version for which somebody did; 0: for this one.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     text: str
     by: str
     at: datetime
@@ -59,7 +59,7 @@ class Card(BaseModel):
         salt: random, so that the log's digest tells nothing of a text that was erased.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     version: int
     revision: int = 0
     by: str = ""

@@ -24,7 +24,7 @@ class Column(BaseModel):
         kind: its type as canonical text; equal texts are equal types.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     name: str
     kind: str
     required: bool = True
@@ -33,7 +33,7 @@ class Column(BaseModel):
 class Signature(BaseModel):
     """What a model takes and gives, in order."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     inputs: tuple[Column, ...] = ()
     outputs: tuple[Column, ...] = ()
     params: tuple[Column, ...] = ()

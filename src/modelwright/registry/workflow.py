@@ -37,7 +37,7 @@ NOT_RUN = "was not run: overridden"
 class Approval(BaseModel):
     """That somebody approved a request."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     actor: str
     at: datetime
     comment: str = ""

@@ -51,7 +51,7 @@ Triggers = Callable[[str], Trigger]
 class Order(BaseModel):
     """A person's wish to train."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     reason: str
 
 

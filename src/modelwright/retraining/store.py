@@ -32,7 +32,7 @@ EVIDENCE_KEPT = 10
 class Document(BaseModel):
     """Base of stored documents: frozen; attributes of newer code are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     def having(self, **changes: Any) -> Self:
         """Return a copy with other values."""

@@ -28,7 +28,7 @@ class Body(BaseModel):
         return_features: whether the answer holds what the model was fed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     rows: list[dict[str, Any]]
     mode: Mode = "online"
     dry_run: bool = False

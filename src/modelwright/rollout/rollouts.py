@@ -64,14 +64,14 @@ _WHOLE = 100
 class Abort(BaseModel):
     """A person's order to end a rollout."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     reason: str
 
 
 class Shadows(BaseModel):
     """Versions that score everything and answer nobody."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     versions: tuple[int, ...]
 
 

@@ -29,7 +29,7 @@ NOTHING_YET = Judgement(rows=0, mean=0.0, low=-1.0, high=1.0)
 class Document(BaseModel):
     """Base of stored documents: frozen; attributes of newer code are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     def having(self, **changes: Any) -> Self:
         """Return a copy with other values."""

@@ -56,7 +56,7 @@ class Collect(BaseModel):
         page_token: from the page before.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     older_than: str = ""
     experiment_ids: tuple[str, ...] = ()
     run_ids: tuple[str, ...] = ()

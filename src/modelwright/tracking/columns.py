@@ -68,7 +68,7 @@ class Part(BaseModel):
         gone: numbers of the rows that count no more, in order: their run is in a newer part, or was collected.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     id: str
     rows: int
     bytes_columns: int

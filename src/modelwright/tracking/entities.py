@@ -53,7 +53,7 @@ def newest(known: dict[str, Latest], points: Iterable[Point]) -> dict[str, Lates
 class Document(BaseModel):
     """What is kept as one JSON document; ``v`` counts its versions (0: not stored yet)."""
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants", defer_build=True)
     v: int = Field(default=0, exclude=True)
 
 

@@ -25,7 +25,7 @@ class Page(BaseModel):
         size: their bytes.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     id: str
     last: int
     records: int
@@ -97,7 +97,7 @@ class EvaluationDataset(Document):
 class Record(BaseModel):
     """One example; its inputs tell it from others, and ``number`` orders them."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     number: int
     dataset_record_id: str
     inputs: dict[str, Any]

@@ -56,7 +56,7 @@ class Trial(BaseModel):
         holder: the item's key.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     names: dict[str, str]
     holder: Key
 

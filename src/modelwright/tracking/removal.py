@@ -50,7 +50,7 @@ class Outcome(BaseModel):
         kept: why it was not removed; empty when it was.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     kind: Kind
     id: str
     experiment_id: str

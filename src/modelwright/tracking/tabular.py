@@ -44,7 +44,7 @@ class Tabular(Protocol):
 class File(BaseModel):
     """A file in the lake."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     key: str
     size: int
 
@@ -58,7 +58,7 @@ class Files(BaseModel):
         points: its runs' points.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     gone: int = 0
     runs: tuple[File, ...] = ()
     points: tuple[File, ...] = ()
