@@ -12,141 +12,47 @@ applied project   ``WS#<ws>#PROJECT``         ``<digest>``
 ================  ==========================  =============
 """
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from modelwright.definitions import (
+    Aggregate,
+    Column,
+    ColumnType,
+    Declared,
+    Derived,
+    Entity,
+    Expected,
+    Name,
+    OnDemand,
+    Service,
+    Source,
+    View,
+    derived,
+    on_demand,
+)
 from modelwright.errors import NotFound
 from modelwright.storage import Key, Tables
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 DAY_S = 86_400
-
-
-class Declared(BaseModel):
-    """Base of all declarations: frozen, and a word that is not known is an error (validators are built when used)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
-class Column(Declared):
-    """One column of a source.
-
-    Attributes:
-        nullable: whether missing values are normal; a column that is not may have none.
-        low: smallest value that can be true, if there is one.
-        high: largest value that can be true.
-        values: the only values that can be true, if they are known.
-    """
-
-    type: ColumnType
-    nullable: bool = False
-    low: float | None = None
-    high: float | None = None
-    values: tuple[str, ...] = ()
-
-
-class Source(Declared):
-    """Files below a prefix of the landing bucket (and pushed rows) of one shape.
-
-    Attributes:
-        prefix: where its files land, ending in ``/``.
-        key: columns that name a row; the newest row of a key wins.
-        event_time: when the row's facts were so.
-        available_at: when the row became known; upload time where there is no such column.
-        labels: whether these are labels that arrive late, for predictions made before.
-        reference_days: accepted uploads of so many days before a file are what it is compared with.
-        checks: names of the plugins that judge its files.
-        detectors: names of the plugins that look for drift in them.
-    """
-
-    prefix: str
-    columns: dict[str, Column]
-    key: tuple[str, ...]
-    event_time: str
-    available_at: str = ""
-    labels: bool = False
-    reference_days: int = Field(default=56, ge=1)
-    checks: tuple[str, ...] = (
-        "missing_rate",
-        "unit_change",
-        "constant_column",
-        "volume",
-        "range",
-        "unknown_categories",
-    )
-    detectors: tuple[str, ...] = ("ks", "chi_square", "missing", "unseen")
-
-    @model_validator(mode="after")
-    def _names_exist(self) -> "Source":
-        named = {*self.key, self.event_time, *([self.available_at] if self.available_at else [])}
-        if missing := sorted(named - set(self.columns)):
-            raise ValueError(f"source {self.prefix} names columns it does not declare: {', '.join(missing)}")
-        if not self.prefix.endswith("/"):
-            raise ValueError(f"the prefix {self.prefix} must end in /")
-        return self
-
-
-class Aggregate(Declared):
-    """One aggregation of a window view: integer counts and sums, so that every path is exact.
-
-    Attributes:
-        function: ``count`` of rows; ``sum`` and ``mean`` of ``column``, whose values must be integers.
-        column: the column; none for ``count``.
-        where: only rows whose boolean column of this name is true.
-    """
-
-    function: Literal["count", "sum", "mean"]
-    column: str = ""
-    where: str = ""
-
-
-class View(Declared):
-    """Features of one entity from one source.
-
-    A *latest* view (``features``) serves the newest row; a *window* view (``aggregates``) serves
-    aggregations over windows that end at full hours: as of ``t``, rows whose availability lies in
-    ``[floor_hour(t) - window, floor_hour(t))``.
-
-    Attributes:
-        entity: the join keys.
-        features: columns served as they are.
-        aggregates: by name; a feature is called ``<name>_<window>``, e.g. ``mean_delay_2h``.
-        windows_h: window lengths in hours.
-        ttl_h: older rows are not served (0: never too old).
-        version: raised when a change breaks readers.
-    """
-
-    entity: tuple[str, ...]
-    source: str
-    features: tuple[str, ...] = ()
-    aggregates: dict[str, Aggregate] = Field(default_factory=dict)
-    windows_h: tuple[int, ...] = ()
-    ttl_h: int = 0
-    version: int = 1
-    owner: str = ""
-    description: str = ""
-
-    def feature_names(self) -> tuple[str, ...]:
-        """Return the names of the features that this view serves, in order."""
-        windows = tuple(f"{name}_{_window(hours)}" for hours in self.windows_h for name in self.aggregates)
-        return (*self.features, *windows)
-
-
-class OnDemand(Declared):
-    """Features computed from the request (and stored features) by a plain-Python row function.
-
-    Attributes:
-        function: ``module:function`` in the team's code: ``dict -> dict``.
-        inputs: names of request columns and stored features that it reads.
-        outputs: names of the features it gives.
-    """
-
-    function: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+__all__ = [
+    "Aggregate",
+    "Column",
+    "ColumnType",
+    "Declared",
+    "Derived",
+    "Entity",
+    "Expected",
+    "Name",
+    "OnDemand",
+    "Service",
+    "Source",
+    "View",
+    "derived",
+    "on_demand",
+]
 
 
 class Label(Declared):
@@ -286,28 +192,16 @@ class RolloutPolicy(Declared):
         return self
 
 
-class Model(Declared):
-    """A model: what it is asked, what it is fed, how it is trained, watched and replaced.
+class Model(Service):
+    """A model, and the feature service of its name: what it is asked and fed, how it is trained, watched and replaced.
 
     Attributes:
         id_column: request column that names a prediction; labels join by it.
-        time_column: request column with the time as of which it is asked.
-        request: request columns and their types.
-        views: names of feature views.
-        on_demand: names of on-demand feature groups.
-        inputs: the features the model is fed, in order.
-        categorical: inputs that are categories.
         trainer: ``module:function`` in the team's code: ``(frame, labels, parameters) -> model``.
         environments: by environment (``dev``, ``staging``, ``prod``), what its policy says otherwise than ``gates``.
     """
 
     id_column: str
-    time_column: str
-    request: dict[str, ColumnType]
-    views: tuple[str, ...]
-    on_demand: tuple[str, ...] = ()
-    inputs: tuple[str, ...]
-    categorical: tuple[str, ...] = ()
     label: Label
     trainer: str
     parameters: dict[str, float] = Field(default_factory=dict)
@@ -340,21 +234,37 @@ class Project(Declared):
     digest: str = ""
     wheel: str = ""
     sources: dict[Name, Source]
+    entities: dict[Name, Entity] = Field(default_factory=dict)
     views: dict[Name, View] = Field(default_factory=dict)
     on_demand: dict[Name, OnDemand] = Field(default_factory=dict)
+    services: dict[Name, Service] = Field(default_factory=dict)
     models: dict[Name, Model] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _references_hold(self) -> "Project":
+    def _sources_are_declared(self) -> "Project":
+        for name, source in self.sources.items():
+            if source.derived and source.derived.source not in self.sources:
+                raise ValueError(f"source {name} is derived from {source.derived.source}, which is not declared")
         for name, view in self.views.items():
             if view.source not in self.sources:
                 raise ValueError(f"view {name} reads source {view.source}, which is not declared")
         for name, model in self.models.items():
-            for view_name in model.views:
-                if view_name not in self.views:
-                    raise ValueError(f"model {name} uses view {view_name}, which is not declared")
             if model.label.source not in self.sources:
                 raise ValueError(f"model {name} takes labels from {model.label.source}, which is not declared")
+        return self
+
+    @model_validator(mode="after")
+    def _views_are_declared(self) -> "Project":
+        if both := sorted(set(self.services) & set(self.models)):
+            raise ValueError(f"these are feature services and models, which are services too: {', '.join(both)}")
+        for name, model in self.models.items():
+            for used in model.views:
+                if used not in self.views:
+                    raise ValueError(f"model {name} uses view {used}, which is not declared")
+        for name, service in self.services.items():
+            for used in service.views:
+                if used not in self.views:
+                    raise ValueError(f"feature service {name} uses view {used}, which is not declared")
         return self
 
     def model(self, name: str) -> Model:
@@ -363,12 +273,19 @@ class Project(Declared):
             raise NotFound(f"model {name} is not in project {self.name}: it has {', '.join(self.models) or 'none'}")
         return self.models[name]
 
+    def service(self, name: str) -> Service:
+        """Return a feature service, or a model, which is one too; raises ``NotFound`` with what there is."""
+        known = {**self.services, **self.models}
+        if name not in known:
+            raise NotFound(f"there is no feature service {name}: there are {', '.join(known) or 'none'}")
+        return known[name]
+
     def source_of(self, key: str) -> str:
         """Return the name of the source whose files land under this key; raises ``NotFound``."""
         for name, source in self.sources.items():
-            if key.startswith(source.prefix):
+            if source.prefix and key.startswith(source.prefix):
                 return name
-        prefixes = ", ".join(s.prefix for s in self.sources.values())
+        prefixes = ", ".join(s.prefix for s in self.sources.values() if s.prefix)
         raise NotFound(f"no source of project {self.name} takes {key}: their prefixes are {prefixes}")
 
 
@@ -379,27 +296,6 @@ def features_named(views: Mapping[str, View], name: str) -> tuple[tuple[str, str
         if found and view in views and feature in views[view].feature_names():
             return ((view, feature),)
     return tuple((view, name) for view, declared in views.items() if name in declared.feature_names())
-
-
-Row = dict[str, Any]
-RowFunction = Callable[[Row], Row]
-
-
-def on_demand(*, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Callable[[RowFunction], RowFunction]:
-    """Mark a plain-Python row function of a team's code as an on-demand feature group of its name.
-
-    Args:
-        inputs: request columns and stored features that it reads.
-        outputs: features that it gives.
-    """
-
-    def declare(function: RowFunction) -> RowFunction:
-        reference = f"{function.__module__}:{function.__name__}"
-        declaration = OnDemand(function=reference, inputs=inputs, outputs=outputs)
-        function.on_demand = declaration  # type: ignore[attr-defined]
-        return function
-
-    return declare
 
 
 def current_key(workspace: str) -> Key:
@@ -417,7 +313,3 @@ def load_current(tables: Tables, workspace: str) -> Project:
     if item is None:
         raise NotFound(f"workspace {workspace} has no project yet: run `modelwright apply`")
     return Project.model_validate_json(item["project"])
-
-
-def _window(hours: int) -> str:
-    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"

@@ -19,11 +19,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from modelwright.definitions import Described, Entity, OnDemand, Service, Source, View
 from modelwright.errors import InvalidInput
-from modelwright.project import OnDemand, Project, View
+from modelwright.project import Project
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FILE = "modelwright.toml"
+_DECLARATIONS: Mapping[str, type[Described]] = {
+    "entities": Entity,
+    "sources": Source,
+    "views": View,
+    "on_demand": OnDemand,
+    "services": Service,
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def read_team(folder: Path) -> Team:
     package = f"team_{name}"
     wheel = _wheel(package, {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))})
     digest = hashlib.sha256(wheel).hexdigest()
-    views, on_demand = _declared(folder, package)
+    declared = _declared(folder, package)
     models = {
         key: _within(model, package, f"{folder / _FILE}: models.{key}") for key, model in document["models"].items()
     }
@@ -60,9 +68,8 @@ def read_team(folder: Path) -> Team:
             {
                 "name": name,
                 "digest": digest,
-                "sources": document.get("sources", {}),
-                "views": views,
-                "on_demand": on_demand,
+                **declared,
+                "sources": {**document.get("sources", {}), **declared["sources"]},
                 "models": models,
             }
         )
@@ -92,16 +99,15 @@ def _document(folder: Path) -> dict[str, Any]:
     return {"models": {}, **document}
 
 
-def _declared(folder: Path, package: str) -> tuple[dict[str, View], dict[str, OnDemand]]:
-    views: dict[str, View] = {}
-    groups: dict[str, OnDemand] = {}
+def _declared(folder: Path, package: str) -> dict[str, dict[str, Described]]:
+    """Return what ``features.py`` declares, by the name of the project's field and its own."""
+    found: dict[str, dict[str, Described]] = {field: {} for field in _DECLARATIONS}
     for name, value in _members(folder, package):
-        if isinstance(value, View):
-            views[name] = value
-        declaration = getattr(value, "on_demand", None)
-        if isinstance(declaration, OnDemand):
-            groups[name] = declaration
-    return views, groups
+        for declaration in (value, getattr(value, "on_demand", None), getattr(value, "source", None)):
+            for field, kind in _DECLARATIONS.items():
+                if type(declaration) is kind:
+                    found[field][name] = declaration
+    return found
 
 
 def _members(folder: Path, package: str) -> Iterator[tuple[str, Any]]:

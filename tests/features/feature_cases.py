@@ -73,7 +73,7 @@ PROJECT = Project.model_validate(
             },
         },
         "views": {
-            "weather": {"entity": ["origin"], "source": "weather", "features": ["temp", "sky"], "ttl_h": 6},
+            "weather": {"entity": ["origin"], "source": "weather", "features": ["temp", "sky"], "ttl": "6h"},
             "by_origin": {
                 "entity": ["origin"],
                 "source": "departures",
@@ -83,14 +83,14 @@ PROJECT = Project.model_validate(
                     "late": {"function": "mean", "column": "late", "where": "cancelled"},
                     "gone": {"function": "sum", "column": "cancelled"},
                 },
-                "windows_h": [2, 24],
+                "windows": ["2h", "24h"],
             },
             "by_route": {
                 "entity": ["carrier", "origin"],
                 "source": "departures",
                 "features": ["delay", "left_at"],
                 "aggregates": {"route_delay": {"function": "sum", "column": "delay"}},
-                "windows_h": [12],
+                "windows": ["12h"],
             },
         },
         "on_demand": {
@@ -231,8 +231,8 @@ def _latest(view: str, kept: Mapping[str, Any], row: Mapping[str, Any], time: da
     declared = PROJECT.views[view]
     when = PROJECT.sources[declared.source].event_time
     rows = [r for r in _mine(view, kept[declared.source], row) if r[when] <= time and r["known_at"] <= time]
-    if declared.ttl_h:
-        rows = [r for r in rows if r[when] >= time - timedelta(hours=declared.ttl_h)]
+    if declared.ttl_us:
+        rows = [r for r in rows if r[when] >= time - timedelta(microseconds=declared.ttl_us)]
     best = max(rows, key=lambda r: (r[when], r["known_at"]), default=None)
     return {name: best[name] if best else None for name in declared.features}
 
@@ -242,7 +242,7 @@ def _windows(view: str, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any
     end = time.replace(minute=0, second=0, microsecond=0)
     names = iter(declared.feature_names()[len(declared.features) :])
     found: dict[str, Any] = {}
-    for hours in declared.windows_h:
+    for hours in (window // 3_600_000_000 for window in declared.windows_us):
         inside = [r for r in _mine(view, rows, row) if end - timedelta(hours=hours) <= r["known_at"] < end]
         for aggregate in declared.aggregates.values():
             counted = [r for r in inside if not aggregate.where or r[aggregate.where]]

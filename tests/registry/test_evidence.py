@@ -43,7 +43,7 @@ PROJECT: dict[str, Any] = {
         "sky": {"entity": ["id"], "source": "weather", "features": ["temp"]},
         "sea": {"entity": ["id"], "source": "boats", "features": ["temp"]},
         "recent": {
-            "entity": ["id"], "source": "weather", "aggregates": {"rows": {"function": "count"}}, "windows_h": [2],
+            "entity": ["id"], "source": "weather", "aggregates": {"rows": {"function": "count"}}, "windows": ["2h"],
         },
     },
     "on_demand": {"calendar": {"function": "code:calendar", "inputs": ["t"], "outputs": ["hour"]}},

@@ -48,10 +48,10 @@ class Replay:
         Raises:
             InvalidInput: a request column is missing or of another type.
         """
-        return [self._one(row) for row in asked(self._plan.model, rows)]
+        return [self._one(row) for row in asked(self._plan.service, rows)]
 
     def _one(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        time: datetime = row[self._plan.model.time_column]
+        time: datetime = row[self._plan.service.time_column]
         tables = MemoryTables()
         for name, view in self._plan.views.items():
             alone = self._project.model_copy(update={"views": {name: view}})

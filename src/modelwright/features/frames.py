@@ -11,10 +11,12 @@ import pyarrow as pa
 from modelwright.features.history import plain
 from modelwright.features.layout import micros
 from modelwright.features.plan import Plan, plan_of
-from modelwright.project import ColumnType, Model, Project
+from modelwright.project import ColumnType, Project, Service
 
 
-def frame(project: Project, model: Model | str, table_or_rows: pa.Table | Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame(
+    project: Project, service: Service | str, table_or_rows: pa.Table | Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
     """Return the model's inputs, in order, as it is fed them in training and in serving.
 
     Numbers, booleans (0 or 1) and times (seconds since 1970) are float64 with NaN for missing; strings
@@ -22,12 +24,12 @@ def frame(project: Project, model: Model | str, table_or_rows: pa.Table | Sequen
 
     Args:
         project: the definitions.
-        model: the model or its name.
+        service: the model or feature service, or its name.
         table_or_rows: what ``offline.historical`` or ``online.read`` gave.
     """
-    plan = plan_of(project, model)
+    plan = plan_of(project, service)
     columns = {}
-    for name in plan.model.inputs:
+    for name in plan.service.inputs:
         textual = _textual(project, plan, name)
         if isinstance(table_or_rows, pa.Table):
             column = table_or_rows[name]
@@ -50,12 +52,12 @@ def _textual(project: Project, plan: Plan, name: str) -> bool | None:
             return False
         kind = project.sources[view.source].columns[feature].type
     elif not any(name in group.outputs for group in plan.on_demand.values()):
-        kind = plan.model.request[name]
+        kind = plan.service.request[name]
     return None if kind is None else kind == "string"
 
 
 def _texts(values: list[Any], plan: Plan, name: str) -> "pd.Series[Any]":
-    if name not in plan.model.categorical:
+    if name not in plan.service.categorical:
         return pd.Series(values, dtype=object)
     known = sorted({v for v in values if v is not None})
     return pd.Series(pd.Categorical(values, categories=known))

@@ -101,4 +101,4 @@ def needed(ordered: Sequence[Version], since: int) -> list[Version]:
 
 def outdated(view: View, row: Version, as_of_us: int) -> bool:
     """Say whether a row is older than the view's TTL allows."""
-    return bool(view.ttl_h) and row.event < as_of_us - view.ttl_h * HOUR_US
+    return bool(view.ttl_us) and row.event < as_of_us - view.ttl_us

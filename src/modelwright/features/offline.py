@@ -39,7 +39,7 @@ from modelwright.features.history import (
 from modelwright.features.layout import HOUR_US, moment, spelled
 from modelwright.features.plan import Plan, compute, functions_of, plan_of
 from modelwright.features.rows import asked
-from modelwright.project import Model, Project, Source, View
+from modelwright.project import Project, Service, Source, View
 from modelwright.storage import Blobs, Tables
 
 Mask = npt.NDArray[np.bool_]
@@ -49,7 +49,7 @@ _PREPARED = 24
 
 def historical(
     project: Project,
-    model: Model | str,
+    service: Service | str,
     rows: pa.Table,
     *,
     blobs: Blobs,
@@ -64,7 +64,7 @@ def historical(
 
     Args:
         project: the definitions.
-        model: the model or its name.
+        service: the model or feature service, or its name.
         rows: hold the model's request columns.
         blobs: the lake, and the wheel of the team's code.
         tables: manifests.
@@ -74,9 +74,9 @@ def historical(
     Raises:
         InvalidInput: a request column is missing or of another type.
     """
-    plan = plan_of(project, model)
-    request = request_columns(plan.model, rows)
-    times, known = _times(request[plan.model.time_column])
+    plan = plan_of(project, service)
+    request = request_columns(plan.service, rows)
+    times, known = _times(request[plan.service.time_column])
     history = History(blobs=blobs, tables=tables, workspace=workspace, cache=cache)
     columns: dict[str, Any] = {}
     for name in plan.views:
@@ -85,25 +85,25 @@ def historical(
     if plan.on_demand:
         load = teamcode.loader(project, blobs=blobs)
         columns |= _on_demand(plan, request, columns, functions_of(plan, load))
-    for name in plan.model.inputs:
+    for name in plan.service.inputs:
         column = columns[name] if name in columns else request[name]
         place = rows.column_names.index(name) if name in rows.column_names else -1
         rows = rows.append_column(name, column) if place < 0 else rows.set_column(place, name, column)
     return rows
 
 
-def request_table(model: Model, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def request_table(service: Service, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Return request rows (as JSON has them) as a table of the request columns; raises ``InvalidInput``."""
-    full = asked(model, rows)
-    return pa.table({n: pa.array([row[n] for row in full], ARROW[kind]) for n, kind in model.request.items()})
+    full = asked(service, rows)
+    return pa.table({n: pa.array([row[n] for row in full], ARROW[kind]) for n, kind in service.request.items()})
 
 
-def request_columns(model: Model, rows: pa.Table) -> dict[str, Any]:
+def request_columns(service: Service, rows: pa.Table) -> dict[str, Any]:
     """Return the request columns of a table in their declared types; raises ``InvalidInput``."""
     found = {}
-    for name, kind in model.request.items():
+    for name, kind in service.request.items():
         if name not in rows.column_names:
-            raise InvalidInput(f"the rows lack the column {name}: they need {', '.join(model.request)}")
+            raise InvalidInput(f"the rows lack the column {name}: they need {', '.join(service.request)}")
         column = rows[name]
         if pa.types.is_timestamp(column.type) and column.type.tz is None:
             column = column.cast(pa.timestamp("us")).cast(TIME)
@@ -133,8 +133,8 @@ def _view_features(
     source = project.sources[view.source]
     windows.sound(name, view, source)
     for key in view.entity:
-        if plan.model.request[key] != source.columns[key].type:
-            kinds = f"a {plan.model.request[key]} in the request, a {source.columns[key].type} in view {name}"
+        if plan.service.request[key] != source.columns[key].type:
+            kinds = f"a {plan.service.request[key]} in the request, a {source.columns[key].type} in view {name}"
             raise InvalidInput(f"{key} is {kinds}")
     wanted = plan.features(name)
     manifest = history.manifest(view.source)
@@ -152,14 +152,14 @@ def _view_features(
 
 
 def _candidates(partitions: Sequence[Partition], span: tuple[int, int], view: View) -> tuple[Partition, ...]:
-    oldest = span[0] - view.ttl_h * HOUR_US if view.ttl_h else -(2**62)
+    oldest = span[0] - view.ttl_us if view.ttl_us else -(2**62)
     return tuple(
         p for p in partitions if p.available_low <= span[1] and p.event_low <= span[1] and p.event_high >= oldest
     )
 
 
 def _covering(partitions: Sequence[Partition], span: tuple[int, int], view: View) -> tuple[Partition, ...]:
-    first = (span[0] // HOUR_US - max(view.windows_h)) * HOUR_US
+    first = span[0] // HOUR_US * HOUR_US - max(view.windows_us)
     return tuple(p for p in partitions if p.available_high >= first and p.available_low <= span[1])
 
 
@@ -228,7 +228,7 @@ class _Latest:
         """Step back from each place to the first row that was available; -1 where none of the entity is."""
         if not len(self.codes):
             return place
-        oldest = times - view.ttl_h * HOUR_US if view.ttl_h else np.full(len(times), -(2**62))
+        oldest = times - view.ttl_us if view.ttl_us else np.full(len(times), -(2**62))
         for _ in range(_STEPS):
             place = self._within(place, codes, oldest)
             waiting = (place >= 0) & (self.available[place] > times)
@@ -375,7 +375,7 @@ def _on_demand(
     outputs = [output for group in plan.on_demand.values() for output in group.outputs]
     names = dict.fromkeys(n for group in plan.on_demand.values() for n in group.inputs if n not in outputs)
     columns = {n: _values(stored[n] if n in stored else request[n]) for n in names}
-    size = len(request[plan.model.time_column])
+    size = len(request[plan.service.time_column])
     rows: list[dict[str, Any]] = [{} for _ in range(size)]
     for name, values in columns.items():
         for row, value in zip(rows, values, strict=True):

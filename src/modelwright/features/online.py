@@ -17,7 +17,7 @@ from modelwright.features.layout import HOUR_US, LATEST, WINDOWS, entity_key, mi
 from modelwright.features.plan import Load, compute, functions_of, plan_of
 from modelwright.features.rows import Row, asked, typed
 from modelwright.features.windows import Added, Recent, Tiles
-from modelwright.project import Model, Project, Source, View
+from modelwright.project import Project, Service, Source, View
 from modelwright.storage import Absent, Is, Item, Key, Put, Tables, Write
 
 Status = Literal["PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"]
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 def read(
     project: Project,
-    model: Model | str,
+    service: Service | str,
     rows: Sequence[Mapping[str, Any]],
     *,
     as_of: datetime,
@@ -55,7 +55,7 @@ def read(
 
     Args:
         project: the definitions.
-        model: the model or its name.
+        service: the model or feature service, or its name.
         rows: request columns; times may be ISO 8601 text.
         as_of: rows that became available later are not seen.
         tables: where the items are.
@@ -66,17 +66,17 @@ def read(
         InvalidInput: a request column is missing or of another type, or ``as_of`` is further back
             than the online store keeps.
     """
-    plan = plan_of(project, model)
+    plan = plan_of(project, service)
     functions = functions_of(plan, load)
     wanted = {name: plan.features(name) for name in plan.views}
-    full = asked(plan.model, rows)
+    full = asked(plan.service, rows)
     found = lookup(project, wanted, full, as_of=as_of, tables=tables, workspace=workspace)
     for n, row in enumerate(full):
         for name, stored in plan.stored.items():
             view = found[stored.view]
             row[name] = view.features[view.entities[n]][stored.feature].value
         compute(plan, functions, row)
-    return [{name: row[name] for name in plan.model.inputs} for row in full]
+    return [{name: row[name] for name in plan.service.inputs} for row in full]
 
 
 def lookup(
@@ -158,8 +158,8 @@ class _Answer:
     def _windows(self, entity: str) -> dict[str, Served]:
         tiles = read_tiles(self._item(entity, WINDOWS), self._view)
         end = self._as_of // HOUR_US
-        if end - max(self._view.windows_h) < tiles.base:
-            raise self._behind((tiles.base + max(self._view.windows_h)) * HOUR_US)
+        if end - max(self._view.windows_us) // HOUR_US < tiles.base:
+            raise self._behind(tiles.base * HOUR_US + max(self._view.windows_us))
         values = tiles.features(self._view, self._as_of).items()
         return {n: Served(v, "NULL_VALUE" if v is None else "PRESENT", end * HOUR_US) for n, v in values}
 

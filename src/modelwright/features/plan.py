@@ -1,16 +1,16 @@
-"""What a model's inputs are made of: request columns, stored features, on-demand features.
+"""What the inputs of a model (or feature service) are made of: request columns, stored and on-demand features.
 
-An input is named by its bare name where that is unique among the model's views, else as
+An input is named by its bare name where that is unique among its views, else as
 ``view__feature`` or ``view:feature``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, NamedTuple
 
 from modelwright.errors import InvalidInput, NotFound
-from modelwright.project import Model, OnDemand, Project, View, features_named
+from modelwright.project import ColumnType, OnDemand, Project, Service, View, features_named
 
 RowFunction = Callable[[dict[str, Any]], Mapping[str, Any]]
 Load = Callable[[str], RowFunction]
@@ -26,14 +26,14 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a model's inputs are come by.
+    """How the inputs of a feature service, such as a model, are come by.
 
     Attributes:
         stored: stored features needed, by the name that reads them.
         on_demand: on-demand groups needed, in order of computation.
     """
 
-    model: Model
+    service: Service
     views: Mapping[str, View]
     stored: Mapping[str, Stored]
     on_demand: Mapping[str, OnDemand]
@@ -43,37 +43,72 @@ class Plan:
         return tuple(dict.fromkeys(s.feature for s in self.stored.values() if s.view == view))
 
 
-def plan_of(project: Project, model: Model | str) -> Plan:
-    """Resolve every input of a model.
+def plan_of(project: Project, service: Service | str) -> Plan:
+    """Resolve every input of a feature service.
 
     Raises:
-        NotFound: a model, view or input that is not declared.
+        NotFound: a service, view or input that is not declared.
         InvalidInput: a name that is ambiguous, or a join key that is no request column.
     """
-    model = project.model(model) if isinstance(model, str) else model
-    views = {name: project.views[name] for name in model.views}
-    groups = {name: _group(project, name) for name in model.on_demand}
+    service = project.service(service) if isinstance(service, str) else service
+    views = {name: project.views[name] for name in service.views}
+    groups = {name: _group(project, name) for name in service.on_demand}
     outputs = {output: name for name, group in groups.items() for output in group.outputs}
     stored: dict[str, Stored] = {}
     needed: set[str] = set()
-    waiting = list(model.inputs)
+    waiting = list(service.inputs)
     while waiting:
         name = waiting.pop()
         if name in outputs:
             if outputs[name] not in needed:
                 needed.add(outputs[name])
                 waiting.extend(groups[outputs[name]].inputs)
-        elif name not in model.request and name not in stored:
+        elif name not in service.request and name not in stored:
             stored[name] = _stored(views, name)
     used = {s.view for s in stored.values()}
     for name in used:
-        _joinable(model, name, views[name])
+        _joinable(service, name, views[name])
     return Plan(
-        model,
+        service,
         {name: view for name, view in views.items() if name in used},
         stored,
         {name: group for name, group in groups.items() if name in needed},
     )
+
+
+def service_of(project: Project, features: Sequence[str], *, time_column: str = "event_timestamp") -> Service:
+    """Return the feature service that asks for these features, ``view:feature`` or ``group:output`` each.
+
+    Raises:
+        NotFound: a view, group or feature that is not declared; the text says what is.
+        InvalidInput: a reference names no feature, or two views join by columns of one name and different types.
+    """
+    views: dict[str, None] = {}
+    groups: dict[str, None] = {}
+    request: dict[str, ColumnType] = {time_column: "timestamp"}
+    for reference in features:
+        name, found, feature = reference.partition(":")
+        if not found:
+            raise InvalidInput(f"{reference!r} names no feature: write view:feature")
+        if name in project.on_demand:
+            groups[name] = None
+            if feature not in project.on_demand[name].outputs:
+                there = ", ".join(project.on_demand[name].outputs)
+                raise NotFound(f"on-demand features {name} give no {feature}: they give {there}")
+            request.update(project.on_demand[name].request)
+        else:
+            views[find(project, name, feature).view] = None
+    for name in _views_read(project, groups):
+        views[name] = None
+    for name in views:
+        source = project.sources[project.views[name].source]
+        for key in project.views[name].entity:
+            kind = source.columns[key].type
+            if request.setdefault(key, kind) != kind:
+                raise InvalidInput(f"{key} is a {kind} in view {name} and a {request[key]} elsewhere: ask apart")
+    outputs = {f"{group}:{output}": output for group in groups for output in project.on_demand[group].outputs}
+    inputs = tuple(outputs.get(reference, reference) for reference in features)
+    return Service(request=request, time_column=time_column, views=tuple(views), on_demand=tuple(groups), inputs=inputs)
 
 
 def find(project: Project, view: str, feature: str) -> Stored:
@@ -116,6 +151,12 @@ def _plain(value: Any, name: str, output: str) -> float | str | None:
     raise InvalidInput(f"on-demand features {name} gave a {kind} as {output}: give a number or a string")
 
 
+def _views_read(project: Project, groups: Iterable[str]) -> Iterator[str]:
+    for group in groups:
+        for name in project.on_demand[group].inputs:
+            yield from (view for view, _ in features_named(project.views, name))
+
+
 def _group(project: Project, name: str) -> OnDemand:
     if name not in project.on_demand:
         raise NotFound(f"there are no on-demand features {name}: there are {', '.join(project.on_demand) or 'none'}")
@@ -133,6 +174,6 @@ def _stored(views: Mapping[str, View], name: str) -> Stored:
     return Stored(*having[0])
 
 
-def _joinable(model: Model, name: str, view: View) -> None:
-    if missing := [key for key in view.entity if key not in model.request]:
-        raise InvalidInput(f"view {name} joins by {', '.join(missing)}, which is no request column of the model")
+def _joinable(service: Service, name: str, view: View) -> None:
+    if missing := [key for key in view.entity if key not in service.request]:
+        raise InvalidInput(f"view {name} joins by {', '.join(missing)}, which is no request column")

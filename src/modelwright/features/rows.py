@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from modelwright.errors import InvalidInput
 from modelwright.features.layout import micros, moment, row_key, spelled
-from modelwright.project import Column, ColumnType, Model, Source, View
+from modelwright.project import Column, ColumnType, Service, Source, View
 
 _FAULTS = 10
 
@@ -71,13 +71,13 @@ def placed(source: Source, values: Mapping[str, Any], *, now_us: int, arrival: s
     return Row(key, micros(values[source.event_time]), now_us if said is None else micros(said), arrival, values)
 
 
-def asked(model: Model, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return request rows with the model's request columns as plain values; others are left out.
+def asked(service: Service, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return request rows with the service's request columns as plain values; others are left out.
 
     Raises:
         InvalidInput: a column is missing from all, or a value has another type.
     """
-    types = model.request
+    types = service.request
     for name in types:
         if rows and not any(name in row for row in rows):
             raise InvalidInput(f"the request lacks the column {name}: it takes {', '.join(types)}")

@@ -95,14 +95,13 @@ def _of_service(
     call: Call, query: FeaturesQuery, rows: list[dict[str, Any]], *, project: Project, tables: Tables, load: Load
 ) -> dict[str, Any]:
     assert query.feature_service is not None
-    if query.feature_service not in project.models:
-        known = ", ".join(project.models) or "none"
-        raise NotFound(f"there is no feature service {query.feature_service}: there are {known}")
     plan = plan_of(project, query.feature_service)
     needed = _needed(plan)
     if missing := sorted(needed - set(query.entities)):
         raise InvalidInput(f"{query.feature_service} needs {', '.join(missing)} beside {', '.join(query.entities)}")
-    full = asked(plan.model.model_copy(update={"request": {n: plan.model.request[n] for n in sorted(needed)}}), rows)
+    full = asked(
+        plan.service.model_copy(update={"request": {n: plan.service.request[n] for n in sorted(needed)}}), rows
+    )
     wanted = {name: plan.features(name) for name in plan.views}
     found = _found(call, project, wanted, full, tables)
     functions = functions_of(plan, load)
@@ -112,7 +111,7 @@ def _of_service(
             row[name] = view.features[view.entities[n]][stored.feature].value
         compute(plan, functions, row)
     results = _keys(project, wanted, query)
-    for name in plan.model.inputs:
+    for name in plan.service.inputs:
         if name in plan.stored:
             stored = plan.stored[name]
             called = f"{stored.view}__{stored.feature}" if query.full_feature_names else name
@@ -126,7 +125,7 @@ def _of_service(
 def _needed(plan: Plan) -> set[str]:
     keys = {key for view in plan.views.values() for key in view.entity}
     read = {name for group in plan.on_demand.values() for name in group.inputs}
-    return keys | (read & set(plan.model.request))
+    return keys | (read & set(plan.service.request))
 
 
 def _found(

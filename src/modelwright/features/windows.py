@@ -64,7 +64,7 @@ def rolled(view: View, total: Callable[[int, int], Any], divide: Callable[[Any, 
     place = {cell: n for n, cell in enumerate(cells(view))}
     names = iter(view.feature_names()[len(view.features) :])
     found = {}
-    for hours in view.windows_h:
+    for hours in (window // HOUR_US for window in view.windows_us):
         for aggregate in view.aggregates.values():
             sums = [total(place[cell], hours) for cell in _cells_of(aggregate)]
             found[next(names)] = sums[0] if len(sums) == 1 else divide(*sums)
@@ -73,7 +73,7 @@ def rolled(view: View, total: Callable[[int, int], Any], divide: Callable[[Any, 
 
 def reach_h(view: View) -> int:
     """Return how many hours of tiles are kept online."""
-    return max(view.windows_h, default=0) + SLACK_H
+    return max(view.windows_us, default=0) // HOUR_US + SLACK_H
 
 
 def sound(name: str, view: View, source: Source) -> None:

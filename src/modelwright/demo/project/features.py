@@ -22,7 +22,7 @@ def _departures(entity: str) -> View:
             f"{entity}_late": Aggregate(function="mean", column="late"),
             f"{entity}_cancelled": Aggregate(function="mean", column="cancelled"),
         },
-        windows_h=(2, 12),
+        windows=("2h", "12h"),
         owner="operations",
         description=f"Departures by {entity}: how many, how late, how many cancelled, over the last full hours.",
     )
@@ -32,7 +32,7 @@ weather_now = View(
     entity=("origin",),
     source="weather",
     features=WEATHER,
-    ttl_h=6,
+    ttl="6h",
     owner="operations",
     description="The newest hourly observation at the origin that was known at the time.",
 )
