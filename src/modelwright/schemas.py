@@ -29,8 +29,10 @@ def differences(folder: Path) -> tuple[str, ...]:
     wanted = schemas()
     there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
     faults = [f"{name} is missing" for name in wanted if name not in there]
-    faults += [f"{name} differs from events.py" for name in wanted if there.get(name, wanted[name]) != wanted[name]]
-    faults += [f"{name} is no event of events.py" for name in there if name not in wanted]
+    faults += [
+        f"{name} differs from modelwright.events" for name in wanted if there.get(name, wanted[name]) != wanted[name]
+    ]
+    faults += [f"{name} is no event of modelwright.events" for name in there if name not in wanted]
     return tuple(sorted(faults))
 
 

@@ -1,12 +1,18 @@
 """Events: names, envelopes, and that older and newer code understand each other."""
 
+import inspect
 import math
+import subprocess
+import sys
 from datetime import UTC, datetime
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from modelwright import events
 from modelwright.errors import InvalidInput
 from modelwright.events import Delivery, Estimate, Event, QuarantineReleased, RootAnchored, ScheduleDue, kinds
 
@@ -25,6 +31,32 @@ def test_every_event_is_found_by_its_name() -> None:
     assert kinds()["QuarantineReleased"] is QuarantineReleased
     assert all(kind.detail_type() == name == kind.__name__ for name, kind in kinds().items())
     assert "ScheduleDue" not in kinds()
+
+
+def test_every_class_of_the_events_is_imported_from_the_package() -> None:
+    modules = [import_module(f"{events.__name__}.{found.name}") for found in iter_modules(events.__path__)]
+    classes = [
+        kind for m in modules for _, kind in inspect.getmembers(m, inspect.isclass) if kind.__module__ == m.__name__
+    ]
+    assert {kind.__name__ for kind in classes} | {"Delivery", "SCHEDULE_DUE", "SOURCE", "kinds"} == set(events.__all__)
+    assert [kind for kind in classes if getattr(events, kind.__name__) is not kind] == []
+
+
+def test_a_name_that_no_event_has_is_told_like_that_of_any_module() -> None:
+    assert not hasattr(events, "Nonsense")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "from modelwright.events import QuarantineReleased",
+        f"from modelwright.events import Delivery; Delivery.read('retrain', {detail()!r})",
+    ],
+)
+def test_one_capabilitys_events_are_imported_without_those_of_others(script: str) -> None:
+    asked = f"{script}; import sys; print(*sorted(m for m in sys.modules if m.startswith('modelwright.events.')))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["modelwright.events.data", "modelwright.events.envelope"]
 
 
 def test_a_delivery_is_read_from_a_bus_events_detail() -> None:

@@ -33,9 +33,9 @@ def test_a_difference_is_told_with_how_to_mend_it(tmp_path: Path, capsys: pytest
     (tmp_path / "schemas" / "RunCreated.json").unlink()
     assert main(["--check", folder]) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "Old.json is no event of events.py",
+        "Old.json is no event of modelwright.events",
         "RunCreated.json is missing",
-        "RunEnded.json differs from events.py",
+        "RunEnded.json differs from modelwright.events",
         f"write them again with: python -m modelwright.schemas {folder}",
     ]
     assert main([folder]) == 0

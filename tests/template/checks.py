@@ -224,7 +224,9 @@ def event_patterns(stack: Stack) -> Faults:
         types = pattern.get("detail-type") or ["(everything)"]
         expected = known.get((source or [""])[0], set())
         faults += [
-            f"{where} waits for {kind}, which is no event of events.py" for kind in types if kind not in expected
+            f"{where} waits for {kind}, which is no event of modelwright.events"
+            for kind in types
+            if kind not in expected
         ]
     return faults
 
