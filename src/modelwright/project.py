@@ -205,10 +205,10 @@ class Model(Service):
     label: Label
     trainer: str
     parameters: dict[str, float] = Field(default_factory=dict)
-    monitoring: MonitoringPolicy = MonitoringPolicy()
-    retraining: RetrainingPolicy = RetrainingPolicy()
-    gates: GatePolicy = GatePolicy()
-    rollout: RolloutPolicy = RolloutPolicy()
+    monitoring: MonitoringPolicy = Field(default_factory=MonitoringPolicy)
+    retraining: RetrainingPolicy = Field(default_factory=RetrainingPolicy)
+    gates: GatePolicy = Field(default_factory=GatePolicy)
+    rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
     environments: dict[Environment, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from modelwright.events import Judgement, Route
 from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables, every
@@ -105,8 +105,8 @@ class Traffic(Document):
 
     model: str
     v: int = 0
-    champion: Alias = Alias()
-    challenger: Alias = Alias()
+    champion: Alias = Field(default_factory=Alias)
+    challenger: Alias = Field(default_factory=Alias)
     taken: str = ""
     shadows: tuple[int, ...] = ()
     routes: tuple[Route, ...] = ()
