@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from modelwright.adapters.metering import Meter, MeteredBlobs, MeteredTables
 from modelwright.log import Log
-from modelwright.project import Project, load_current
 from modelwright.storage import Blobs, BucketName, TableName, Tables
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from modelwright.governance.federation import Keys
+    from modelwright.project import Project
 
 
 class Settings(BaseModel):
@@ -121,8 +121,10 @@ class Wiring:
 
         return Keys(fetch)
 
-    def project(self, workspace: str) -> Project:
+    def project(self, workspace: str) -> "Project":
         """Return the workspace's current project; raises ``NotFound``."""
+        from modelwright.project import load_current
+
         return load_current(self.tables, workspace)
 
 

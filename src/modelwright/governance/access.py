@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelwright import events
 from modelwright.artifacts import RESERVED
 from modelwright.context import PERSON, Call
 from modelwright.errors import Forbidden, InvalidInput
-from modelwright.events import AccessChanged
 from modelwright.log import Happened, stream_of
 
 Role = Literal["reader", "contributor", "approver", "admin", "service"]
@@ -175,7 +175,7 @@ def changed(
     call: Call, token_id: str, change: Change, grants: Sequence[Grant] = (), *, actor: str = "", expires: str = ""
 ) -> Happened:
     """Return what the log says of a change of access, in the one stream that all of a workspace's are in."""
-    event = AccessChanged(
+    event = events.AccessChanged(
         token_id=token_id,
         change=change,
         roles=tuple(grant.role for grant in grants),

@@ -11,9 +11,9 @@ Who could not be authenticated has no actor: that is a line of the function's ow
 
 from datetime import datetime, timedelta
 
+from modelwright import events
 from modelwright.context import Call
 from modelwright.errors import Forbidden
-from modelwright.events import AccessRefused
 from modelwright.log import Happened, Log, LogItem, stream_of, time_of
 from modelwright.storage import Tables
 
@@ -35,7 +35,7 @@ def record(call: Call, refusal: Forbidden, *, asked: str, tables: Tables, log: L
     """
     stream = stream_of(call.workspace, "ACCESS", f"refused-{call.actor}")
     action, resource = refusal.action or "request", refusal.resource or asked
-    event = AccessRefused(action=action[:_LONGEST], resource=resource[:_LONGEST])
+    event = events.AccessRefused(action=action[:_LONGEST], resource=resource[:_LONGEST])
     newest = [LogItem.read(item) for item in tables.query("log", stream, reverse=True, limit=MOST).items]
     lately = [each.envelope.data for each in newest if time_of(each.envelope.id) > wall - WITHIN]
     if event.model_dump(mode="json") in lately:
@@ -43,6 +43,6 @@ def record(call: Call, refusal: Forbidden, *, asked: str, tables: Tables, log: L
     if len(lately) >= MOST:
         return "too many within the minute"
     if len(lately) == MOST - 1:
-        event = AccessRefused(action="*", resource="*")
+        event = events.AccessRefused(action="*", resource="*")
     log.commit(call, [Happened(stream, event, fresh=not newest)])
     return "recorded"
