@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from modelwright.registry.cardforms import STYLE as CARD_STYLE
+from modelwright.registry.cardstyle import STYLE as CARD_STYLE
 
 STYLE = (
     CARD_STYLE
