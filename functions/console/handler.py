@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from modelwright.console import model_pages, models, pages, status
+from modelwright.console import pages, status
 from modelwright.context import Call
 from modelwright.errors import EndpointNotFound, InvalidInput, NotFound, Unauthenticated
 from modelwright.governance.access import Identity
@@ -34,7 +34,6 @@ def page_of(script: str, more: str = "") -> dict[str, str]:
 
 
 HTML = page_of(pages.SCRIPT_HASH)
-DECIDES = page_of(model_pages.SCRIPT_HASH, "; connect-src 'self'")
 ATTRIBUTES = "HttpOnly; Secure; SameSite=Lax; Path=/"
 SESSION_S = 12 * 3600
 """How long a browser keeps the cookie; what the token in it may do ends when the token does."""
@@ -97,35 +96,48 @@ def shown(view: Callable[[Call, Request, Wiring], str]) -> RouteHandler:
     """Return the route of a page; it is open, so that a browser without a cookie is sent to the form and back."""
 
     def answer(request: Request, wiring: Wiring) -> Answer:
+        from modelwright.console import model_pages
+
+        headers = page_of(model_pages.SCRIPT_HASH, "; connect-src 'self'")
         try:
-            return Answer(view(visitor(request, wiring), request, wiring), 200, DECIDES)
+            return Answer(view(visitor(request, wiring), request, wiring), 200, headers)
         except Unauthenticated:
             return Answer("", 303, {"location": f"{FORM}?to={quote(quote(request.url_path))}"})
         except (NotFound, InvalidInput) as error:
-            return Answer(model_pages.fault("Not there", str(error)), status_of(error)[0], DECIDES)
+            return Answer(model_pages.fault("Not there", str(error)), status_of(error)[0], headers)
 
     return answer
 
 
 def list_models(call: Call, request: Request, w: Wiring) -> str:
+    from modelwright.console import model_pages, models
+
     return model_pages.models(models.listing(call, tables=w.tables))
 
 
 def show_model(call: Call, request: Request, w: Wiring) -> str:
+    from modelwright.console import model_pages, models
+
     return model_pages.model(models.one(call, request.path["name"], tables=w.tables, log=w.log))
 
 
 def show_version(call: Call, request: Request, w: Wiring) -> str:
+    from modelwright.console import model_pages, models
+
     name, version, tier = request.path["name"], request.path["version"], w.settings.tier
     return model_pages.version(models.card(call, name, version, tables=w.tables, log=w.log, tier=tier))
 
 
 def show_request(call: Call, request: Request, w: Wiring) -> str:
+    from modelwright.console import model_pages, models
+
     name, request_id = request.path["name"], request.path["request_id"]
     return model_pages.request(models.request(call, name, request_id, tables=w.tables))
 
 
 def show_approvals(call: Call, request: Request, w: Wiring) -> str:
+    from modelwright.console import model_pages, models
+
     return model_pages.approvals(models.inbox(call, tables=w.tables))
 
 

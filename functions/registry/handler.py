@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,20 +20,12 @@ from modelwright.events import (
     TrainingCompleted,
     TrainingRecorded,
 )
-from modelwright.governance import projects
-from modelwright.governance import requests as access
-from modelwright.governance.federation import Provider
 from modelwright.plugins import gate
 from modelwright.registry import (
     aliases,
-    arrivals,
-    bundles,
-    cardforms,
     cards,
     creation,
     downloads,
-    history,
-    lineage,
     models,
     quarantines,
     reactions,
@@ -44,6 +38,8 @@ from modelwright.registry import (
 from modelwright.registry import messages as m
 from modelwright.runtime import Answer, Function, Request, Route, protocol, rpc, said_in_json
 from modelwright.wiring import Wiring
+
+_ACCESS = "modelwright.governance.requests"
 
 
 def _create_version(request: Request, w: Wiring) -> Any:
@@ -114,23 +110,55 @@ def _one_transition(request: Request, w: Wiring) -> Any:
 
 
 def _expire(due: ScheduleDue, call: Call, w: Wiring) -> None:
+    from modelwright.registry import arrivals
+
     for workspace in [due.workspace] if due.workspace else transitions.known_workspaces(call, tables=w.tables):
         transitions.expire(replace(call, workspace=workspace), tables=w.tables, log=w.log)
     arrivals.collect(call, tables=w.tables, blobs=w.blobs)
 
 
+def _history(request: Request, w: Wiring) -> Any:
+    from modelwright.registry import history
+
+    return history.history(request.call, request.told(m.ReadHistory), tables=w.tables, log=w.log)
+
+
+def _as_of(request: Request, w: Wiring) -> Any:
+    from modelwright.registry import history
+
+    return history.as_of(request.call, request.told(m.ReadAsOf), tables=w.tables, log=w.log)
+
+
+def _lineage(request: Request, w: Wiring) -> Any:
+    from modelwright.registry import lineage
+
+    return lineage.graph(request.call, request.told(m.ReadLineage), tables=w.tables, log=w.log)
+
+
 def _manifest(request: Request, w: Wiring) -> Answer:
+    from modelwright.registry import bundles
+
     asked = request.told(bundles.ExportVersion)
     said = bundles.manifest(request.call, asked, tables=w.tables, log=w.log, blobs=w.blobs)
     return Answer(said, 200 if "manifest" in said else 202)
 
 
+def _announce(request: Request, w: Wiring) -> Any:
+    from modelwright.registry import arrivals
+
+    return arrivals.announce(request.call, request.told(arrivals.OfArrival), tables=w.tables, blobs=w.blobs)
+
+
 def _arrive(request: Request, w: Wiring) -> Answer:
+    from modelwright.registry import arrivals
+
     said = arrivals.arrive(request.call, request.told(arrivals.Arrive), tables=w.tables, log=w.log, blobs=w.blobs)
     return Answer(said, 200 if "version" in said else 202)
 
 
 def _card(request: Request, w: Wiring) -> Answer:
+    from modelwright.registry import cardforms
+
     asked = request.told(m.ReadCard)
     form = asked.format or cardforms.form_of(request.headers.get("accept", ""))
     card = cards.show(request.call, asked, tables=w.tables, log=w.log, tier=w.settings.tier)
@@ -143,15 +171,27 @@ def _write_card(request: Request, w: Wiring) -> Any:
 
 
 def _apply(request: Request, w: Wiring) -> Any:
+    from modelwright.governance import projects
+
     asked = request.parse(projects.ApplyProject)
     return projects.apply(request.call, asked, tables=w.tables, log=w.log, blobs=w.blobs).model_dump(mode="json")
 
 
-def _access(method: str, path: str, message: type[BaseModel], use_case: Callable[..., Any]) -> Route:
-    def answer(request: Request, w: Wiring) -> Any:
-        return use_case(request.call, request.told(message), tables=w.tables, log=w.log)
+def _project(request: Request, w: Wiring) -> Any:
+    from modelwright.governance import projects
 
-    return Route(method, f"/v1/access/{path}", answer)
+    return projects.current(request.call, tables=w.tables).model_dump(mode="json")
+
+
+def _access(method: str, path: str, message: str, use_case: str) -> Route:
+    """Return a route of access by the names of its message and use case, whose module is imported when a call comes."""
+    late = partial(_answer_later, message=f"{_ACCESS}:{message}", use_case=f"{_ACCESS}:{use_case}")
+    return Route(method, f"/v1/access/{path}", late)
+
+
+def _answer_later(request: Request, w: Wiring, *, message: str, use_case: str) -> Any:
+    told = request.told(resolve_name(message))
+    return resolve_name(use_case)(request.call, told, tables=w.tables, log=w.log)
 
 
 ROUTES = (
@@ -178,21 +218,9 @@ ROUTES = (
     rpc("POST", "model-versions/transition-stage", m.TransitionStage, versions.transition_stage),
     Route("GET", "/model-versions/get-artifact", _file),
     Route("GET", "/v1/models/<name>", lambda r, w: views.show(r.call, r.told(m.Named), tables=w.tables, log=w.log)),
-    Route(
-        "GET",
-        "/v1/models/<name>/history",
-        lambda r, w: history.history(r.call, r.told(m.ReadHistory), tables=w.tables, log=w.log),
-    ),
-    Route(
-        "GET",
-        "/v1/models/<name>/as-of",
-        lambda r, w: history.as_of(r.call, r.told(m.ReadAsOf), tables=w.tables, log=w.log),
-    ),
-    Route(
-        "GET",
-        "/v1/lineage/<kind>/<path:name>",
-        lambda r, w: lineage.graph(r.call, r.told(m.ReadLineage), tables=w.tables, log=w.log),
-    ),
+    Route("GET", "/v1/models/<name>/history", _history),
+    Route("GET", "/v1/models/<name>/as-of", _as_of),
+    Route("GET", "/v1/lineage/<kind>/<path:name>", _lineage),
     Route("POST", "/v1/models/<name>/transitions", _transition),
     Route("GET", "/v1/models/<name>/transitions", _transitions),
     Route("GET", "/v1/models/<name>/transitions/<request_id>", _one_transition),
@@ -202,11 +230,7 @@ ROUTES = (
     Route("GET", "/v1/approvals", lambda r, w: transitions.inbox(r.call, r.told(m.OpenTransitions), tables=w.tables)),
     Route("GET", "/v1/models/<name>/versions/<version>/manifest", _manifest),
     Route("POST", "/v1/models/<name>/arrivals", _arrive),
-    Route(
-        "PUT",
-        "/v1/models/<name>/arrivals/<content>",
-        lambda r, w: arrivals.announce(r.call, r.told(arrivals.OfArrival), tables=w.tables, blobs=w.blobs),
-    ),
+    Route("PUT", "/v1/models/<name>/arrivals/<content>", _announce),
     Route("GET", "/v1/models/<name>/versions/<version>/card", _card),
     Route("PUT", "/v1/models/<name>/versions/<version>/card", _write_card),
     Route(
@@ -215,23 +239,21 @@ ROUTES = (
         lambda r, w: cards.revisions(r.call, r.told(m.OfCard), tables=w.tables, log=w.log),
     ),
     Route("POST", "/v1/projects", _apply),
-    Route(
-        "GET", "/v1/projects/current", lambda r, w: projects.current(r.call, tables=w.tables).model_dump(mode="json")
-    ),
-    _access("POST", "tokens", access.IssueToken, access.issue),
-    _access("GET", "tokens", access.Nothing, access.list_tokens),
-    _access("POST", "tokens/<token_id>/rotate", access.RotateToken, access.rotate),
-    _access("DELETE", "tokens/<token_id>", access.OfToken, access.revoke),
-    _access("POST", "principals", access.AdmitPrincipal, access.admit),
-    _access("GET", "principals", access.Nothing, access.list_principals),
-    _access("DELETE", "principals/<path:principal>", access.OfPrincipal, access.dismiss),
-    _access("POST", "providers", Provider, access.trust),
-    _access("GET", "providers", access.Nothing, access.list_providers),
-    _access("DELETE", "providers/<provider>", access.OfProvider, access.distrust),
-    _access("GET", "people", access.Nothing, access.list_people),
-    _access("DELETE", "people/<person>", access.OfPerson, access.forget),
-    _access("GET", "explain", access.Explain, access.explain),
-    _access("GET", "roles", access.Nothing, access.roles),
+    Route("GET", "/v1/projects/current", _project),
+    _access("POST", "tokens", "IssueToken", "issue"),
+    _access("GET", "tokens", "Nothing", "list_tokens"),
+    _access("POST", "tokens/<token_id>/rotate", "RotateToken", "rotate"),
+    _access("DELETE", "tokens/<token_id>", "OfToken", "revoke"),
+    _access("POST", "principals", "AdmitPrincipal", "admit"),
+    _access("GET", "principals", "Nothing", "list_principals"),
+    _access("DELETE", "principals/<path:principal>", "OfPrincipal", "dismiss"),
+    _access("POST", "providers", "federation.Provider", "trust"),
+    _access("GET", "providers", "Nothing", "list_providers"),
+    _access("DELETE", "providers/<provider>", "OfProvider", "distrust"),
+    _access("GET", "people", "Nothing", "list_people"),
+    _access("DELETE", "people/<person>", "OfPerson", "forget"),
+    _access("GET", "explain", "Explain", "explain"),
+    _access("GET", "roles", "Nothing", "roles"),
 )
 
 handler = Function(

@@ -1,6 +1,8 @@
 """MLflow's tracking protocol over HTTP, and the runs of trainings."""
 
 from collections.abc import Callable
+from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,39 +11,43 @@ from modelwright.events import ModelVersionCreated, ModelVersionDeleted, Registe
 from modelwright.runtime import Answer, Function, Request, Route, protocol, said_in_json
 from modelwright.tracking import (
     datasets,
-    evaluation_datasets,
     experiments,
-    files,
-    graphql,
     history,
     lineage,
     logged_models,
     logging,
     runs,
     search,
-    spans,
-    traces,
     trainings,
 )
-from modelwright.tracking import evaluation_messages as e
 from modelwright.tracking import messages as m
-from modelwright.tracking import trace_messages as t
 from modelwright.tracking.server import NO_GATEWAY, NO_TELEMETRY, SERVER_INFO, TELEMETRY_REFUSED
 from modelwright.wiring import Wiring
 
 JSON = {"content-type": "application/json"}
+_TRACKING = "modelwright.tracking"
 
 
 def rpc(method: str, path: str, model: type[BaseModel], use_case: Callable[..., Any]) -> Route:
     """Return the route of a call of MLflow's protocol; its use case also takes blobs, and may answer JSON in text."""
+    return Route(method, f"/<api>/<api_version>/mlflow/{path}", partial(_answer, model=model, use_case=use_case))
 
-    def answer(request: Request, wiring: Wiring) -> Any:
-        protocol(request)
-        told = request.told(model)
-        said = use_case(request.call, told, tables=wiring.tables, blobs=wiring.blobs, log=wiring.log)
-        return Answer(said, headers=JSON) if isinstance(said, str) else said
 
-    return Route(method, f"/<api>/<api_version>/mlflow/{path}", answer)
+def later(method: str, path: str, message: str, use_case: str) -> Route:
+    """Return such a route by the names of its message and use case, whose modules are imported when a call comes."""
+    late = partial(_answer_later, message=f"{_TRACKING}.{message}", use_case=f"{_TRACKING}.{use_case}")
+    return Route(method, f"/<api>/<api_version>/mlflow/{path}", late)
+
+
+def _answer(request: Request, wiring: Wiring, *, model: type[BaseModel], use_case: Callable[..., Any]) -> Any:
+    protocol(request)
+    told = request.told(model)
+    said = use_case(request.call, told, tables=wiring.tables, blobs=wiring.blobs, log=wiring.log)
+    return Answer(said, headers=JSON) if isinstance(said, str) else said
+
+
+def _answer_later(request: Request, wiring: Wiring, *, message: str, use_case: str) -> Any:
+    return _answer(request, wiring, model=resolve_name(message), use_case=resolve_name(use_case))
 
 
 def _search_runs(request: Request, wiring: Wiring) -> Answer:
@@ -52,6 +58,8 @@ def _search_runs(request: Request, wiring: Wiring) -> Answer:
 
 
 def _graphql(request: Request, wiring: Wiring) -> object:
+    from modelwright.tracking import graphql
+
     said_in_json(request)
     stores: dict[str, Any] = {"tables": wiring.tables, "blobs": wiring.blobs, "log": wiring.log, "cache": wiring.cache}
     return graphql.execute(request.call, request.parse(graphql.Query), **stores)
@@ -66,6 +74,9 @@ def _stub(answer: dict[str, Any]) -> Callable[[Request, Wiring], object]:
 
 
 def _receive_spans(request: Request, wiring: Wiring) -> Answer:
+    from modelwright.tracking import spans, traces
+    from modelwright.tracking.trace_messages import LinkTraces
+
     experiment_id = request.headers.get("x-mlflow-experiment-id") or request.first("experiment_id")
     traces.allowed(request.call, experiment_id)
     media = request.headers.get("content-type", "").partition(";")[0].strip()
@@ -73,13 +84,16 @@ def _receive_spans(request: Request, wiring: Wiring) -> Answer:
     stores: dict[str, Any] = {"tables": wiring.tables, "blobs": wiring.blobs, "log": wiring.log}
     traces.receive(request.call, experiment_id, found, **stores)
     if run_id := request.headers.get("x-mlflow-run-id"):
-        traces.link(request.call, t.LinkTraces(trace_ids=tuple(found), run_id=run_id), **stores)
+        traces.link(request.call, LinkTraces(trace_ids=tuple(found), run_id=run_id), **stores)
     return Answer(b"", headers={"content-type": media}) if media == spans.PROTOBUF else Answer({})
 
 
 def _trace_data(request: Request, wiring: Wiring) -> object:
+    from modelwright.tracking import traces
+    from modelwright.tracking.trace_messages import OfRequest
+
     protocol(request)
-    said = traces.data(request.call, request.told(t.OfRequest), tables=wiring.tables, blobs=wiring.blobs)
+    said = traces.data(request.call, request.told(OfRequest), tables=wiring.tables, blobs=wiring.blobs)
     if not isinstance(said, str):
         return said
     proxy = (
@@ -89,11 +103,15 @@ def _trace_data(request: Request, wiring: Wiring) -> object:
 
 
 def _run_files(request: Request, wiring: Wiring) -> object:
+    from modelwright.tracking import files
+
     protocol(request)
     return files.list_of_run(request.call, request.told(m.ListArtifacts), tables=wiring.tables, blobs=wiring.blobs)
 
 
 def _model_files(request: Request, wiring: Wiring) -> object:
+    from modelwright.tracking import files
+
     protocol(request)
     return files.list_of_model(request.call, request.told(m.ModelFiles), tables=wiring.tables, blobs=wiring.blobs)
 
@@ -143,33 +161,58 @@ ROUTES = (
     Route("GET", "/<api>/<api_version>/mlflow/ui-telemetry", _stub(NO_TELEMETRY)),
     Route("POST", "/<api>/<api_version>/mlflow/ui-telemetry", _stub(TELEMETRY_REFUSED)),
     Route("POST", "/graphql", _graphql),
-    rpc("POST", "traces", t.StartTrace, traces.start),
-    rpc("GET", "traces", t.OlderSearch, traces.older_search),
-    rpc("GET", "traces/get", t.GetTrace, traces.get),
-    rpc("GET", "traces/batchGet", t.BatchGet, traces.batch_get),
-    rpc("POST", "traces/batchGetInfos", t.BatchGet, traces.batch_infos),
-    rpc("POST", "traces/search", t.SearchTraces, traces.search),
-    rpc("POST", "traces/delete-traces", t.DeleteTraces, traces.delete),
-    rpc("POST", "traces/link-to-run", t.LinkTraces, traces.link),
-    rpc("GET", "traces/<trace_id>", t.OfTrace, traces.info),
-    rpc("GET", "traces/<request_id>/info", t.OfRequest, traces.older_info),
-    rpc("PATCH", "traces/<trace_id>/tags", t.TagTrace, traces.set_tag),
-    rpc("DELETE", "traces/<trace_id>/tags", t.UntagTrace, traces.delete_tag),
+    later("POST", "traces", "trace_messages:StartTrace", "traces:start"),
+    later("GET", "traces", "trace_messages:OlderSearch", "traces:older_search"),
+    later("GET", "traces/get", "trace_messages:GetTrace", "traces:get"),
+    later("GET", "traces/batchGet", "trace_messages:BatchGet", "traces:batch_get"),
+    later("POST", "traces/batchGetInfos", "trace_messages:BatchGet", "traces:batch_infos"),
+    later("POST", "traces/search", "trace_messages:SearchTraces", "traces:search"),
+    later("POST", "traces/delete-traces", "trace_messages:DeleteTraces", "traces:delete"),
+    later("POST", "traces/link-to-run", "trace_messages:LinkTraces", "traces:link"),
+    later("GET", "traces/<trace_id>", "trace_messages:OfTrace", "traces:info"),
+    later("GET", "traces/<request_id>/info", "trace_messages:OfRequest", "traces:older_info"),
+    later("PATCH", "traces/<trace_id>/tags", "trace_messages:TagTrace", "traces:set_tag"),
+    later("DELETE", "traces/<trace_id>/tags", "trace_messages:UntagTrace", "traces:delete_tag"),
     Route("GET", "/<api>/<api_version>/mlflow/get-trace-artifact", _trace_data),
     Route("POST", "/v1/traces", _receive_spans),
-    rpc("POST", "datasets/create", e.CreateDataset, evaluation_datasets.create),
-    rpc("GET", "datasets/search", e.SearchEvaluationDatasets, evaluation_datasets.search),
-    rpc("POST", "datasets/search", e.SearchEvaluationDatasets, evaluation_datasets.search),
-    rpc("GET", "datasets/<dataset_id>", e.OfDataset, evaluation_datasets.get),
-    rpc("DELETE", "datasets/<dataset_id>", e.OfDataset, evaluation_datasets.delete),
-    rpc("PATCH", "datasets/<dataset_id>/tags", e.SetDatasetTags, evaluation_datasets.set_tags),
-    rpc("DELETE", "datasets/<dataset_id>/tags/<path:key>", e.DeleteDatasetTag, evaluation_datasets.delete_tag),
-    rpc("POST", "datasets/<dataset_id>/records", e.UpsertRecords, evaluation_datasets.upsert),
-    rpc("GET", "datasets/<dataset_id>/records", e.GetRecords, evaluation_datasets.records),
-    rpc("DELETE", "datasets/<dataset_id>/records", e.DeleteRecords, evaluation_datasets.delete_records),
-    rpc("GET", "datasets/<dataset_id>/experiment-ids", e.OfDataset, evaluation_datasets.experiment_ids),
-    rpc("POST", "datasets/<dataset_id>/add-experiments", e.OfExperiments, evaluation_datasets.add_experiments),
-    rpc("POST", "datasets/<dataset_id>/remove-experiments", e.OfExperiments, evaluation_datasets.remove_experiments),
+    later("POST", "datasets/create", "evaluation_messages:CreateDataset", "evaluation_datasets:create"),
+    later("GET", "datasets/search", "evaluation_messages:SearchEvaluationDatasets", "evaluation_datasets:search"),
+    later("POST", "datasets/search", "evaluation_messages:SearchEvaluationDatasets", "evaluation_datasets:search"),
+    later("GET", "datasets/<dataset_id>", "evaluation_messages:OfDataset", "evaluation_datasets:get"),
+    later("DELETE", "datasets/<dataset_id>", "evaluation_messages:OfDataset", "evaluation_datasets:delete"),
+    later("PATCH", "datasets/<dataset_id>/tags", "evaluation_messages:SetDatasetTags", "evaluation_datasets:set_tags"),
+    later(
+        "DELETE",
+        "datasets/<dataset_id>/tags/<path:key>",
+        "evaluation_messages:DeleteDatasetTag",
+        "evaluation_datasets:delete_tag",
+    ),
+    later("POST", "datasets/<dataset_id>/records", "evaluation_messages:UpsertRecords", "evaluation_datasets:upsert"),
+    later("GET", "datasets/<dataset_id>/records", "evaluation_messages:GetRecords", "evaluation_datasets:records"),
+    later(
+        "DELETE",
+        "datasets/<dataset_id>/records",
+        "evaluation_messages:DeleteRecords",
+        "evaluation_datasets:delete_records",
+    ),
+    later(
+        "GET",
+        "datasets/<dataset_id>/experiment-ids",
+        "evaluation_messages:OfDataset",
+        "evaluation_datasets:experiment_ids",
+    ),
+    later(
+        "POST",
+        "datasets/<dataset_id>/add-experiments",
+        "evaluation_messages:OfExperiments",
+        "evaluation_datasets:add_experiments",
+    ),
+    later(
+        "POST",
+        "datasets/<dataset_id>/remove-experiments",
+        "evaluation_messages:OfExperiments",
+        "evaluation_datasets:remove_experiments",
+    ),
 )
 
 handler = Function(
