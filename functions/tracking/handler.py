@@ -17,7 +17,6 @@ from modelwright.tracking import (
     logged_models,
     logging,
     runs,
-    search,
     trainings,
 )
 from modelwright.tracking import messages as m
@@ -51,6 +50,8 @@ def _answer_later(request: Request, wiring: Wiring, *, message: str, use_case: s
 
 
 def _search_runs(request: Request, wiring: Wiring) -> Answer:
+    from modelwright.tracking import search
+
     protocol(request)
     told = request.told(m.SearchRuns)
     said = search.runs(request.call, told, tables=wiring.tables, blobs=wiring.blobs, cache=wiring.cache)
@@ -120,8 +121,8 @@ ROUTES = (
     rpc("POST", "experiments/create", m.CreateExperiment, experiments.create),
     rpc("GET", "experiments/get", m.OfExperiment, experiments.get),
     rpc("GET", "experiments/get-by-name", m.ExperimentByName, experiments.get_by_name),
-    rpc("GET", "experiments/search", m.SearchExperiments, search.experiments),
-    rpc("POST", "experiments/search", m.SearchExperiments, search.experiments),
+    later("GET", "experiments/search", "messages:SearchExperiments", "search:experiments"),
+    later("POST", "experiments/search", "messages:SearchExperiments", "search:experiments"),
     rpc("POST", "experiments/update", m.UpdateExperiment, experiments.update),
     rpc("POST", "experiments/delete", m.OfExperiment, experiments.delete),
     rpc("POST", "experiments/restore", m.OfExperiment, experiments.restore),
@@ -146,7 +147,7 @@ ROUTES = (
     rpc("GET", "metrics/get-history-bulk", m.GetHistories, history.histories),
     rpc("GET", "metrics/get-history-bulk-interval", m.SampleHistories, history.samples),
     rpc("POST", "logged-models", m.CreateLoggedModel, logged_models.create),
-    rpc("POST", "logged-models/search", m.SearchLoggedModels, search.logged_models),
+    later("POST", "logged-models/search", "messages:SearchLoggedModels", "search:logged_models"),
     rpc("GET", "logged-models/<model_id>", m.OfLoggedModel, logged_models.get),
     rpc("PATCH", "logged-models/<model_id>", m.FinalizeLoggedModel, logged_models.finalize),
     rpc("DELETE", "logged-models/<model_id>", m.OfLoggedModel, logged_models.delete),

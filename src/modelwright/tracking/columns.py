@@ -28,11 +28,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
 from operator import neg, sub
-from typing import Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from modelwright.filters import Actual, Clause
+if TYPE_CHECKING:
+    from modelwright.filters import Actual, Clause
+
 
 Name = tuple[str, str]
 """A column's name: entity and key, as clauses and orders have them."""
@@ -117,13 +119,13 @@ class Numbers:
         """About how many bytes this takes."""
         return len(self.values) * self.values.itemsize + len(self.kinds)
 
-    def actual(self, row: int) -> Actual:
+    def actual(self, row: int) -> "Actual":
         """Return what a row has."""
         kind = self.kinds[row] if self.kinds else NUMBER
         value: int | float = self.values[row]
         return value if kind == NUMBER else math.nan if kind == NAN else None
 
-    def mask(self, clause: Clause) -> Mask:
+    def mask(self, clause: "Clause") -> Mask:
         """Return which rows match."""
         if isinstance(clause.value, float) and clause.operator in _COMPARED:
             found = _COMPARED[clause.operator](self.values, clause.value)
@@ -141,7 +143,7 @@ class Numbers:
         signed = values if ascending else map(neg, values)
         return [chosen(self.kinds, mask), signed] if self.kinds else [signed]
 
-    def key_of(self, actual: Actual, *, ascending: bool) -> list[Any]:
+    def key_of(self, actual: "Actual", *, ascending: bool) -> list[Any]:
         """Return the sort key of any number, NaN or nothing, to be compared with those of ``keys``."""
         number = isinstance(actual, int | float) and not math.isnan(actual)
         value = 0.0 if not number else actual if ascending else -actual  # type: ignore[operator]
@@ -169,12 +171,12 @@ class Texts:
         """About how many bytes this takes."""
         return self.letters + _PER_TEXT * len(self.words) + len(self.codes) * self.codes.itemsize
 
-    def actual(self, row: int) -> Actual:
+    def actual(self, row: int) -> "Actual":
         """Return what a row has."""
         code = self.codes[row]
         return self.words[code - 1] if code else None
 
-    def mask(self, clause: Clause) -> Mask:
+    def mask(self, clause: "Clause") -> Mask:
         """Return which rows match; the clause is asked once per distinct text."""
         return self.where(clause.holds)
 
@@ -192,7 +194,7 @@ class Texts:
         table = [count + 1, *places]
         return [map(table.__getitem__, chosen(self.codes, mask))]
 
-    def key_of(self, actual: Actual, *, ascending: bool) -> list[Any]:
+    def key_of(self, actual: "Actual", *, ascending: bool) -> list[Any]:
         """Return the sort key of any text or nothing, to be compared with those of ``keys``."""
         if not isinstance(actual, str):
             return [len(self.words) + 1]
@@ -220,7 +222,7 @@ class Names:
     def __getitem__(self, row: int) -> str:
         return self.joined[row * self.length : (row + 1) * self.length].rstrip(b"\0").decode()
 
-    def mask(self, clause: Clause) -> Mask:
+    def mask(self, clause: "Clause") -> Mask:
         """Return which rows match; names that are asked for are looked up, not compared."""
         wanted = (clause.value,) if clause.operator == "=" else clause.value if clause.operator == "IN" else None
         if not isinstance(wanted, tuple):

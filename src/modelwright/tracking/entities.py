@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelwright.errors import Conflict, InvalidInput, NotFound
-from modelwright.filters import Actual
 from modelwright.tracking.messages import Dataset, DatasetInput, ModelInput, ModelOutput, pairs
+
+if TYPE_CHECKING:
+    from modelwright.filters import Actual
 
 ACTIVE, DELETED = "active", "deleted"
 FINAL = ("FINISHED", "FAILED", "KILLED")
@@ -112,7 +114,7 @@ class Experiment(Document):
             raise InvalidInput(f"The experiment {self.experiment_id} must be in the 'active' state: it is deleted")
         return self
 
-    def value(self, entity: str, key: str) -> tuple[Actual]:
+    def value(self, entity: str, key: str) -> "tuple[Actual]":
         """Return what a filter sees."""
         return (self.tags.get(key) if entity == "tags" else getattr(self, key),)
 
@@ -197,7 +199,7 @@ class Run(Document):
         inputs = tuple(dict.fromkeys((*self.model_inputs, *models)))
         return self.model_copy(update={"datasets": (*self.datasets, *more), "model_inputs": inputs})
 
-    def value(self, entity: str, key: str) -> tuple[Actual, ...]:
+    def value(self, entity: str, key: str) -> "tuple[Actual, ...]":
         """Return everything that a filter or order sees under a key."""
         if entity == "metrics":
             return (self.metrics[key].value if key in self.metrics else None,)
@@ -280,7 +282,7 @@ class LoggedModel(Document):
             raise Conflict(f"the logged model {self.model_id} is deleted")
         return self.model_copy(update={"status": status, "last_updated_timestamp_ms": now})
 
-    def value(self, entity: str, key: str) -> tuple[Actual, ...]:
+    def value(self, entity: str, key: str) -> "tuple[Actual, ...]":
         """Return everything that a filter or order sees under a key."""
         if entity == "metrics":
             return tuple(m.value for m in self.metrics if m.key == key) or (None,)
