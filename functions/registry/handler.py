@@ -29,11 +29,9 @@ from modelwright.registry import (
     models,
     quarantines,
     reactions,
-    search,
     tracing,
     transitions,
     versions,
-    views,
 )
 from modelwright.registry import messages as m
 from modelwright.runtime import Answer, Function, Request, Route, protocol, rpc, said_in_json
@@ -117,6 +115,26 @@ def _expire(due: ScheduleDue, call: Call, w: Wiring) -> None:
     arrivals.collect(call, tables=w.tables, blobs=w.blobs)
 
 
+def _search_models(request: Request, w: Wiring) -> Any:
+    from modelwright.registry import search
+
+    protocol(request)
+    return search.models(request.call, request.told(m.Search), tables=w.tables, log=w.log)
+
+
+def _search_versions(request: Request, w: Wiring) -> Any:
+    from modelwright.registry import search
+
+    protocol(request)
+    return search.versions(request.call, request.told(m.Search), tables=w.tables, log=w.log)
+
+
+def _show(request: Request, w: Wiring) -> Any:
+    from modelwright.registry import views
+
+    return views.show(request.call, request.told(m.Named), tables=w.tables, log=w.log)
+
+
 def _history(request: Request, w: Wiring) -> Any:
     from modelwright.registry import history
 
@@ -197,7 +215,7 @@ def _answer_later(request: Request, w: Wiring, *, message: str, use_case: str) -
 ROUTES = (
     rpc("POST", "registered-models/create", m.CreateModel, models.create),
     rpc("GET", "registered-models/get", m.Named, models.get),
-    rpc("GET", "registered-models/search", m.Search, search.models),
+    Route("GET", "/<api>/<api_version>/mlflow/registered-models/search", _search_models),
     rpc("PATCH", "registered-models/update", m.UpdateModel, models.update),
     _ruled("POST", "registered-models/rename", m.RenameModel, models.rename),
     _ruled("DELETE", "registered-models/delete", m.Named, models.delete),
@@ -210,14 +228,14 @@ ROUTES = (
     Route("POST", "/<api>/<api_version>/mlflow/model-versions/create", _create_version),
     rpc("GET", "model-versions/get", m.OfVersion, versions.get),
     rpc("GET", "model-versions/get-download-uri", m.OfVersion, versions.download_uri),
-    rpc("GET", "model-versions/search", m.Search, search.versions),
+    Route("GET", "/<api>/<api_version>/mlflow/model-versions/search", _search_versions),
     rpc("PATCH", "model-versions/update", m.UpdateVersion, versions.update),
     _ruled("DELETE", "model-versions/delete", m.OfVersion, versions.delete),
     rpc("POST", "model-versions/set-tag", m.SetVersionTag, versions.set_tag),
     rpc("DELETE", "model-versions/delete-tag", m.DeleteVersionTag, versions.delete_tag),
     rpc("POST", "model-versions/transition-stage", m.TransitionStage, versions.transition_stage),
     Route("GET", "/model-versions/get-artifact", _file),
-    Route("GET", "/v1/models/<name>", lambda r, w: views.show(r.call, r.told(m.Named), tables=w.tables, log=w.log)),
+    Route("GET", "/v1/models/<name>", _show),
     Route("GET", "/v1/models/<name>/history", _history),
     Route("GET", "/v1/models/<name>/as-of", _as_of),
     Route("GET", "/v1/lineage/<kind>/<path:name>", _lineage),

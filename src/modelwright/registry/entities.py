@@ -5,14 +5,16 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelwright.errors import AlreadyExists, InvalidInput, NotFound
 from modelwright.events import Evaluation, Window
-from modelwright.filters import Actual
 from modelwright.plugins import Candidate
+
+if TYPE_CHECKING:
+    from modelwright.filters import Actual
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 STAGES = ("None", "Staging", "Production", "Archived")
@@ -175,7 +177,7 @@ class RegisteredModel(Document):
             raise InvalidInput(f"Registered model alias {alias} not found.")
         return self.aliases[alias]
 
-    def value(self, entity: str, key: str) -> tuple[Actual]:
+    def value(self, entity: str, key: str) -> "tuple[Actual]":
         """Return what a filter sees."""
         if entity == "tags":
             return (self.tags.get(key),)
@@ -274,7 +276,7 @@ class ModelVersion(Document):
         """Return the part of its document that answers tell."""
         return self.model_dump_json(include=_TOLD, exclude_defaults=True)
 
-    def value(self, entity: str, key: str) -> tuple[Actual]:
+    def value(self, entity: str, key: str) -> "tuple[Actual]":
         """Return what a filter sees."""
         if entity == "tags":
             return (self.tags.get(key),)
