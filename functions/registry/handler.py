@@ -9,17 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from modelwright.context import Call
-from modelwright.events import (
-    LoggedModelCreated,
-    QualityFailed,
-    QuarantineReleased,
-    RolloutPromoted,
-    RolloutRolledBack,
-    RunRegistered,
-    ScheduleDue,
-    TrainingCompleted,
-    TrainingRecorded,
-)
+from modelwright.events import ScheduleDue
 from modelwright.plugins import gate
 from modelwright.registry import (
     aliases,
@@ -27,14 +17,11 @@ from modelwright.registry import (
     creation,
     downloads,
     models,
-    quarantines,
-    reactions,
-    tracing,
     transitions,
     versions,
 )
 from modelwright.registry import messages as m
-from modelwright.runtime import Answer, Function, Request, Route, protocol, rpc, said_in_json
+from modelwright.runtime import Answer, Consumers, Function, Request, Route, protocol, rpc, said_in_json
 from modelwright.wiring import Wiring
 
 _ACCESS = "modelwright.governance.requests"
@@ -212,6 +199,31 @@ def _answer_later(request: Request, w: Wiring, *, message: str, use_case: str) -
     return resolve_name(use_case)(request.call, told, tables=w.tables, log=w.log)
 
 
+def _consumers() -> Consumers:
+    from modelwright.events import (
+        LoggedModelCreated,
+        QualityFailed,
+        QuarantineReleased,
+        RolloutPromoted,
+        RolloutRolledBack,
+        RunRegistered,
+        TrainingCompleted,
+        TrainingRecorded,
+    )
+    from modelwright.registry import quarantines, reactions, tracing
+
+    return {
+        TrainingCompleted: lambda d, call, w: reactions.register(call, d, **_judging(w)),
+        TrainingRecorded: lambda d, call, w: reactions.move_to_run(call, d, tables=w.tables, log=w.log),
+        LoggedModelCreated: lambda d, call, w: reactions.remember_run(call, d, tables=w.tables, log=w.log),
+        RunRegistered: lambda d, call, w: tracing.trace(call, d, tables=w.tables, log=w.log),
+        QualityFailed: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
+        QuarantineReleased: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
+        RolloutPromoted: lambda d, call, w: reactions.promote(call, d, tables=w.tables, log=w.log),
+        RolloutRolledBack: lambda d, call, w: reactions.roll_back(call, d, tables=w.tables, log=w.log),
+    }
+
+
 ROUTES = (
     rpc("POST", "registered-models/create", m.CreateModel, models.create),
     rpc("GET", "registered-models/get", m.Named, models.get),
@@ -278,15 +290,6 @@ handler = Function(
     "registry",
     table="registry",
     routes=ROUTES,
-    consumers={
-        TrainingCompleted: lambda d, call, w: reactions.register(call, d, **_judging(w)),
-        TrainingRecorded: lambda d, call, w: reactions.move_to_run(call, d, tables=w.tables, log=w.log),
-        LoggedModelCreated: lambda d, call, w: reactions.remember_run(call, d, tables=w.tables, log=w.log),
-        RunRegistered: lambda d, call, w: tracing.trace(call, d, tables=w.tables, log=w.log),
-        QualityFailed: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
-        QuarantineReleased: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
-        RolloutPromoted: lambda d, call, w: reactions.promote(call, d, tables=w.tables, log=w.log),
-        RolloutRolledBack: lambda d, call, w: reactions.roll_back(call, d, tables=w.tables, log=w.log),
-    },
+    consumers=_consumers,
     schedules={"expire": _expire},
 )

@@ -7,17 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from modelwright.events import ModelVersionCreated, ModelVersionDeleted, RegisteredModelChanged, TrainingCompleted
-from modelwright.runtime import Answer, Function, Request, Route, protocol, said_in_json
+from modelwright.runtime import Answer, Consumers, Function, Request, Route, protocol, said_in_json
 from modelwright.tracking import (
     datasets,
     experiments,
     history,
-    lineage,
     logged_models,
     logging,
     runs,
-    trainings,
 )
 from modelwright.tracking import messages as m
 from modelwright.tracking.server import NO_GATEWAY, NO_TELEMETRY, SERVER_INFO, TELEMETRY_REFUSED
@@ -115,6 +112,22 @@ def _model_files(request: Request, wiring: Wiring) -> object:
 
     protocol(request)
     return files.list_of_model(request.call, request.told(m.ModelFiles), tables=wiring.tables, blobs=wiring.blobs)
+
+
+def _consumers() -> Consumers:
+    from modelwright.events import ModelVersionCreated, ModelVersionDeleted, RegisteredModelChanged, TrainingCompleted
+    from modelwright.tracking import lineage, trainings
+
+    return {
+        TrainingCompleted: lambda delivery, call, wiring: trainings.record(
+            call, delivery, tables=wiring.tables, blobs=wiring.blobs, log=wiring.log
+        ),
+        ModelVersionCreated: lambda d, call, w: lineage.remember_version(
+            call, d, tables=w.tables, blobs=w.blobs, log=w.log
+        ),
+        ModelVersionDeleted: lambda d, call, w: lineage.forget_version(call, d, tables=w.tables, log=w.log),
+        RegisteredModelChanged: lambda d, call, w: lineage.rename_model(call, d, tables=w.tables, log=w.log),
+    }
 
 
 ROUTES = (
@@ -220,14 +233,5 @@ handler = Function(
     "tracking",
     table="tracking",
     routes=ROUTES,
-    consumers={
-        TrainingCompleted: lambda delivery, call, wiring: trainings.record(
-            call, delivery, tables=wiring.tables, blobs=wiring.blobs, log=wiring.log
-        ),
-        ModelVersionCreated: lambda d, call, w: lineage.remember_version(
-            call, d, tables=w.tables, blobs=w.blobs, log=w.log
-        ),
-        ModelVersionDeleted: lambda d, call, w: lineage.forget_version(call, d, tables=w.tables, log=w.log),
-        RegisteredModelChanged: lambda d, call, w: lineage.rename_model(call, d, tables=w.tables, log=w.log),
-    },
+    consumers=_consumers,
 )

@@ -144,6 +144,7 @@ class Answer:
 
 RouteHandler = Callable[[Request, Wiring], Any]
 Consumer = Callable[[Delivery, Call, Wiring], None]
+Consumers = Mapping[type[Event], Consumer]
 Scheduled = Callable[[ScheduleDue, Call, Wiring], None]
 
 
@@ -238,7 +239,7 @@ class Function:
         name: the function's name, as in the template and in ``HANDLED`` marks.
         table: its capability's table, where marks of handled deliveries go.
         routes: what it answers over HTTP.
-        consumers: what it does on each event.
+        consumers: what it does on each event, or a function that says so when the first event comes.
         schedules: what it does when a schedule of that name is due.
         uploads: what it does when an object lands.
         raw: takes any other payload (streams, direct invocations, the authorizer's request).
@@ -252,7 +253,7 @@ class Function:
         *,
         table: TableName | None = None,
         routes: Sequence[Route] = (),
-        consumers: Mapping[type[Event], Consumer] | None = None,
+        consumers: Consumers | Callable[[], Consumers] | None = None,
         schedules: Mapping[str, Scheduled] | None = None,
         uploads: UploadHandler | None = None,
         raw: Raw | None = None,
@@ -262,13 +263,18 @@ class Function:
         self.name = name
         self.table = table
         self.routes = tuple(routes)
-        self.consumers = dict(consumers or {})
         self.schedules = dict(schedules or {})
+        self._consumers = consumers
         self._uploads = uploads
         self._raw = raw
         self._error_body = error_body
         self._given = wiring
         self._started = 0.0
+
+    @cached_property
+    def consumers(self) -> Consumers:
+        """What it does on each event."""
+        return (self._consumers() if callable(self._consumers) else self._consumers) or {}
 
     @cached_property
     def wiring(self) -> Wiring:

@@ -10,8 +10,9 @@ mark of its end   ``WS#<ws>#QUARANTINE``  ``CLOSED#<source>#<id>``    none; a la
 
 from collections.abc import Iterable
 
+from modelwright import events
 from modelwright.context import Call
-from modelwright.events import Delivery, QualityFailed, QuarantineReleased
+from modelwright.events import Delivery
 from modelwright.log import Log
 from modelwright.registry.store import TABLE
 from modelwright.storage import Absent, Anything, Check, Delete, Key, Put, Tables, Write, every
@@ -22,11 +23,11 @@ def note(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
 
     Single rows that were held back of a file whose others went on are no quarantine that anybody has to end.
     """
-    event: QualityFailed | QuarantineReleased = delivery.event
+    event: events.QualityFailed | events.QuarantineReleased = delivery.event
     key = f"{event.source}#{event.quarantine_id}"
     begun, ended = Key(_pk(call.workspace), f"OPEN#{key}"), Key(_pk(call.workspace), f"CLOSED#{key}")
     writes: list[Write] = []
-    if isinstance(event, QuarantineReleased):
+    if isinstance(event, events.QuarantineReleased):
         writes = [Delete(TABLE, begun, Anything()), Put(TABLE, {**ended._asdict()}, Anything())]
     elif event.scope == "file" and tables.get(TABLE, ended) is None:
         item = {**begun._asdict(), "source": event.source, "upload_key": event.upload_key}
