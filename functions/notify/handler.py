@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from modelwright.adapters.outbound import PinnedHttp
-from modelwright.adapters.sns import SnsTopic
-from modelwright.adapters.subjects import RegistrySubjects
 from modelwright.context import Call
 from modelwright.errors import AlreadyHandled
 from modelwright.events import Delivery, Event, IncidentOpened, ScheduleDue
@@ -23,12 +20,16 @@ def follow(delivery: Delivery, call: Call, wiring: Wiring) -> None:
 
 
 def alert(delivery: Delivery, _: Call, wiring: Wiring) -> None:
+    from modelwright.adapters.sns import SnsTopic
+
     arn = wiring.settings.environment.get("MODELWRIGHT_ALERT_TOPIC", "")
     topic = wiring.cache.setdefault("topic", SnsTopic(arn) if arn else None)
     alerts.alert(delivery, topic=topic, log=wiring.log)
 
 
 def outbound(w: Wiring) -> Any:
+    from modelwright.adapters.outbound import PinnedHttp
+
     private = w.settings.environment.get("MODELWRIGHT_WEBHOOK_PRIVATE_ADDRESSES") == "allowed"
     return w.cache.setdefault("outbound", PinnedHttp(private=private))
 
@@ -41,6 +42,8 @@ def told(first: Consumer | None) -> Consumer:
     """Return what also tells webhooks: queued before all else, sent after it; neither hinders the other."""
 
     def consume(delivery: Delivery, call: Call, w: Wiring) -> None:
+        from modelwright.adapters.subjects import RegistrySubjects
+
         queued: list[deliveries.Waiting] | None = None
         try:
             queued = courier(w).queue(delivery, call, RegistrySubjects(w.tables))
