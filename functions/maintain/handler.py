@@ -1,20 +1,28 @@
-"""Keeps what is stored small and quick: exports the log, compacts tracking, removes for good what was deleted."""
+"""Keeps what is stored small and quick: exports the log, compacts tracking, removes for good what was deleted.
 
+It also erases subjects: what that takes is loaded when the first erasure comes.
+"""
+
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from modelwright.adapters.parquet import ParquetTables, events_table, to_parquet
 from modelwright.adapters.registrations import RegisteredVersions
 from modelwright.context import Call
-from modelwright.events import Delivery, RunEnded, ScheduleDue
+from modelwright.events import Delivery, ErasureRequested, RunEnded, ScheduleDue
 from modelwright.log import new_id
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Answer, Function, Request, Route
 from modelwright.tracking import collection, rounds
 from modelwright.tracking.maintenance import Upkeep
 from modelwright.wiring import Wiring
+
+if TYPE_CHECKING:
+    from modelwright.features.erasure import Shop
 
 BACK = timedelta(days=8)
 IN_FLIGHT = timedelta(minutes=5)
@@ -51,6 +59,7 @@ def maintain(due: ScheduleDue, call: Call, wiring: Wiring) -> None:
     work = upkeep(wiring, ROUND_S)
     export_log(wiring)
     rounds.go_round(call, work)
+    sweep_erasures(call, wiring)
 
 
 def run_ended(delivery: Delivery, call: Call, wiring: Wiring) -> None:
@@ -69,13 +78,53 @@ def collect(request: Request, wiring: Wiring) -> object:
     return collection.collect(request.call, message, upkeep=work, log=wiring.log, registrations=versions)
 
 
+def ask_erasure(request: Request, wiring: Wiring) -> Answer:
+    from modelwright.features import erasure
+
+    body, project = request.parse(erasure.EraseSubject), wiring.project(request.call.workspace)
+    identity, salt = new_id(), secrets.token_hex(32)
+    said = erasure.ask(
+        request.call, body, project=project, tables=wiring.tables, log=wiring.log, identity=identity, salt=salt
+    )
+    return Answer(said, 202)
+
+
+def show_erasure(request: Request, wiring: Wiring) -> object:
+    from modelwright.features import erasure
+
+    return erasure.show(request.call, request.path["erasure_id"], tables=wiring.tables, blobs=wiring.blobs)
+
+
+def erase(delivery: Delivery, call: Call, wiring: Wiring) -> None:
+    from modelwright.features import erasure
+
+    erasure.follow(delivery, call, shop=shop_of(call, wiring))
+
+
+def sweep_erasures(call: Call, wiring: Wiring) -> None:
+    from modelwright.features import erasure
+
+    erasure.sweep(call, shop=lambda: shop_of(call, wiring), tables=wiring.tables)
+
+
+def shop_of(call: Call, wiring: Wiring) -> "Shop":
+    from modelwright.adapters import erasing
+
+    return erasing.shop_of(
+        call, project=wiring.project(call.workspace), tables=wiring.tables, log=wiring.log, blobs=wiring.blobs,
+        cache=wiring.cache, landing=call.workspace == wiring.settings.workspace, seconds=ROUND_S,
+    )  # fmt: skip
+
+
 handler = Function(
     "maintain",
     table="tracking",
     routes=(
         Route("POST", "/v1/gc", collect),
         Route("POST", "/v1/experiments/<experiment_id>/compact", compact),
+        Route("POST", "/v1/erasures", ask_erasure),
+        Route("GET", "/v1/erasures/<erasure_id>", show_erasure),
     ),
-    consumers={RunEnded: run_ended},
+    consumers={ErasureRequested: erase, RunEnded: run_ended},
     schedules={"maintain": maintain},
 )

@@ -2,16 +2,53 @@
 
 from typing import Any
 
+from modelwright import teamcode
+from modelwright.adapters import emr
+from modelwright.adapters.replay import replays
 from modelwright.context import Call
 from modelwright.errors import NotFound
-from modelwright.events import Delivery, ScheduleDue, UploadAccepted
-from modelwright.features import datasets, materialization
+from modelwright.events import (
+    BackfillRequested,
+    Delivery,
+    HistoricalFeaturesRequested,
+    ParityRequested,
+    ProjectApplied,
+    ScheduleDue,
+    UploadAccepted,
+)
+from modelwright.feast import registry
+from modelwright.features import (
+    adoption,
+    compaction,
+    datasets,
+    freshness,
+    joining,
+    materialization,
+    parity,
+    proofs,
+    refilling,
+    remote,
+)
+from modelwright.features.plan import Load
+from modelwright.log import new_id
+from modelwright.project import Project, applied
 from modelwright.runtime import Function, Request, Route
 from modelwright.wiring import Wiring
 
 
 def follow_upload(delivery: Delivery, call: Call, wiring: Wiring) -> None:
     materialization.follow_upload(delivery, call, **_collaborators(call, wiring))
+    _check_freshness(call, wiring, delivery.event.source)
+
+
+def follow_backfill(delivery: Delivery, call: Call, wiring: Wiring) -> None:
+    refilling.follow_request(delivery, call, **_collaborators(call, wiring))
+
+
+def follow_project(delivery: Delivery, call: Call, wiring: Wiring) -> None:
+    registry.publish(call, tables=wiring.tables, blobs=wiring.blobs)
+    project = wiring.project(call.workspace)
+    adoption.follow_project(delivery, call, project=project, tables=wiring.tables, log=wiring.log)
 
 
 def fold_pushed(_due: ScheduleDue, call: Call, wiring: Wiring) -> None:
@@ -20,6 +57,53 @@ def fold_pushed(_due: ScheduleDue, call: Call, wiring: Wiring) -> None:
     except NotFound:  # no project was applied yet, so that nothing was pushed
         return
     materialization.fold_pushed(call, **collaborators)
+    refilling.resume(call, **collaborators)
+    stores: dict[str, Any] = {"tables": wiring.tables, "blobs": wiring.blobs}
+    compaction.remove_replaced(call, project=collaborators["project"], **stores)
+    _check_freshness(call, wiring)
+    _settle_jobs(call, wiring)
+
+
+def _check_freshness(call: Call, wiring: Wiring, source: str = "") -> None:
+    project = wiring.project(call.workspace)
+    freshness.check(call, project=project, tables=wiring.tables, log=wiring.log, source=source)
+
+
+def follow_parity(delivery: Delivery, call: Call, wiring: Wiring) -> None:
+    project = wiring.project(call.workspace)
+
+    def former(digest: str) -> tuple[Project, Load] | None:
+        known = applied(wiring.tables, call.workspace, digest)
+        return None if known is None else (known, teamcode.loader(known, blobs=wiring.blobs))
+
+    stand = parity.Stand(
+        call.workspace, project, teamcode.loader(project, blobs=wiring.blobs), former, replays, wiring.blobs,
+        wiring.tables, wiring.cache,
+    )  # fmt: skip
+    parity.follow(delivery, call, stand=stand, log=wiring.log)
+
+
+def prove_all(_due: ScheduleDue, call: Call, wiring: Wiring) -> None:
+    try:
+        project = wiring.project(call.workspace)
+    except NotFound:  # no project was applied yet, so that nothing was served
+        return
+    stores: dict[str, Any] = {"project": project, "tables": wiring.tables, "log": wiring.log, "blobs": wiring.blobs}
+    proofs.ask_all(call, identity=new_id, **stores)
+
+
+def follow_historical_request(delivery: Delivery, call: Call, wiring: Wiring) -> None:
+    cluster = emr.cluster(wiring.settings.environment) if delivery.event.engine == emr.ENGINE else None
+    if cluster is None:
+        joining.follow_request(delivery, call, **_collaborators(call, wiring))
+        return
+    stores: dict[str, Any] = {"tables": wiring.tables, "log": wiring.log, "blobs": wiring.blobs}
+    remote.hand_over(delivery, call, project=wiring.project(call.workspace), cluster=cluster, **stores)
+
+
+def _settle_jobs(call: Call, wiring: Wiring) -> None:
+    if cluster := emr.cluster(wiring.settings.environment):
+        remote.settle(call, tables=wiring.tables, log=wiring.log, blobs=wiring.blobs, cluster=cluster)
 
 
 def training_set(request: Request, wiring: Wiring) -> dict[str, Any]:
@@ -36,6 +120,12 @@ handler = Function(
     "materialize",
     table="features",
     routes=(Route("POST", "/v1/training-sets", training_set),),
-    consumers={UploadAccepted: follow_upload},
-    schedules={"materialize": fold_pushed},
+    consumers={
+        BackfillRequested: follow_backfill,
+        ParityRequested: follow_parity,
+        ProjectApplied: follow_project,
+        HistoricalFeaturesRequested: follow_historical_request,
+        UploadAccepted: follow_upload,
+    },
+    schedules={"materialize": fold_pushed, "parity": prove_all},
 )

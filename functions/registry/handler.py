@@ -176,10 +176,20 @@ def _write_card(request: Request, w: Wiring) -> Any:
 
 
 def _apply(request: Request, w: Wiring) -> Any:
+    from modelwright.adapters.planning import knowledge_of
     from modelwright.governance import projects
 
-    asked = request.parse(projects.ApplyProject)
-    return projects.apply(request.call, asked, tables=w.tables, log=w.log, blobs=w.blobs).model_dump(mode="json")
+    asked, known = request.parse(projects.ApplyProject), knowledge_of(request.call, tables=w.tables, log=w.log)
+    stores: dict[str, Any] = {"tables": w.tables, "log": w.log, "blobs": w.blobs}
+    return projects.apply(request.call, asked, knowledge=known, **stores).model_dump(mode="json")
+
+
+def _plan(request: Request, w: Wiring) -> Any:
+    from modelwright.adapters.planning import knowledge_of
+    from modelwright.governance import projects
+
+    asked, known = request.parse(projects.PlanProject), knowledge_of(request.call, tables=w.tables, log=w.log)
+    return projects.plan(request.call, asked, tables=w.tables, knowledge=known).model_dump(mode="json")
 
 
 def _project(request: Request, w: Wiring) -> Any:
@@ -202,6 +212,8 @@ def _answer_later(request: Request, w: Wiring, *, message: str, use_case: str) -
 def _consumers() -> Consumers:
     from modelwright.events import (
         LoggedModelCreated,
+        ParityFailed,
+        ParityProven,
         QualityFailed,
         QuarantineReleased,
         RolloutPromoted,
@@ -210,13 +222,15 @@ def _consumers() -> Consumers:
         TrainingCompleted,
         TrainingRecorded,
     )
-    from modelwright.registry import quarantines, reactions, tracing
+    from modelwright.registry import parities, quarantines, reactions, tracing
 
     return {
         TrainingCompleted: lambda d, call, w: reactions.register(call, d, **_judging(w)),
         TrainingRecorded: lambda d, call, w: reactions.move_to_run(call, d, tables=w.tables, log=w.log),
         LoggedModelCreated: lambda d, call, w: reactions.remember_run(call, d, tables=w.tables, log=w.log),
         RunRegistered: lambda d, call, w: tracing.trace(call, d, tables=w.tables, log=w.log),
+        ParityFailed: lambda d, call, w: parities.note(call, d, tables=w.tables, log=w.log),
+        ParityProven: lambda d, call, w: parities.note(call, d, tables=w.tables, log=w.log),
         QualityFailed: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
         QuarantineReleased: lambda d, call, w: quarantines.note(call, d, tables=w.tables, log=w.log),
         RolloutPromoted: lambda d, call, w: reactions.promote(call, d, tables=w.tables, log=w.log),
@@ -269,6 +283,7 @@ ROUTES = (
         lambda r, w: cards.revisions(r.call, r.told(m.OfCard), tables=w.tables, log=w.log),
     ),
     Route("POST", "/v1/projects", _apply),
+    Route("POST", "/v1/projects/plan", _plan),
     Route("GET", "/v1/projects/current", _project),
     _access("POST", "tokens", "IssueToken", "issue"),
     _access("GET", "tokens", "Nothing", "list_tokens"),

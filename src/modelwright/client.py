@@ -1,5 +1,6 @@
-"""HTTP to a stack, local or deployed, as the commands use it."""
+"""HTTP to a stack, local or deployed, as the commands use it; inside the account features are read without it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,9 @@ from urllib.parse import quote
 import requests
 
 from modelwright import errors
+from modelwright.reader import OnlineFeatures
 
+__all__ = ["AS_OF", "ENDPOINT", "TOKEN", "Api", "OnlineFeatures", "full_name", "whole_log"]
 ENDPOINT = "MODELWRIGHT_ENDPOINT"
 TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the name of a variable
 AS_OF = "x-modelwright-as-of"
@@ -71,6 +74,22 @@ class Api:
             ModelwrightError: of the kind that the status tells, with the server's message.
             Unavailable: the stack does not answer.
         """
+        answer = self._answer(method, path, body=body, query=query, headers=headers)
+        return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+
+    def download(self, path: str) -> bytes:
+        """Return the body of a GET as it is. Raises as ``send``."""
+        return self._answer("GET", path).content
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
         told = {**(headers or {}), **({AS_OF: self.as_of.isoformat()} if self.as_of else {})}
         try:
             answer = self._session.request(
@@ -79,7 +98,7 @@ class Api:
         except requests.RequestException as error:
             raise errors.Unavailable(f"{self.endpoint} does not answer: {error}") from error
         if answer.ok:
-            return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
+            return answer
         raise _KINDS.get(answer.status_code, errors.ModelwrightError)(_message(answer))
 
     def stream(self, name: str) -> Iterator[dict[str, Any]]:
@@ -113,4 +132,6 @@ def _message(answer: requests.Response) -> str:
         body = answer.json()
     except ValueError:
         return f"{answer.status_code} {answer.text[:200]}"
+    if isinstance(body, str) and body.startswith("{"):  # Feast's form of an error: JSON in JSON
+        body = json.loads(body)
     return str(body.get("message", body)) if isinstance(body, dict) else str(body)

@@ -4,22 +4,43 @@ These are the words of a team's ``features.py``, and of ``modelwright.toml`` for
 computed; ``modelwright.features`` computes it. Spans of time are written as a number and ``m``, ``h``, ``d`` or ``w``.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Span = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[mhdw]$")]
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 MINUTE_US = 60_000_000
+NO_ENTITY = "__dummy_id"
+"""The join key of features that are about everything, as Feast calls it; its one value is the empty string."""
 _SPANS = {"m": MINUTE_US, "h": 60 * MINUTE_US, "d": 24 * 60 * MINUTE_US, "w": 7 * 24 * 60 * MINUTE_US}
 _TILES = ("1h", "5m", "1m")
 
 
+def _span(text: str) -> str:
+    if not re.fullmatch("[1-9][0-9]*[mhdw]", text):
+        raise ValueError(f"{text!r} is no span of time: write it as 30m, 2h, 7d or 1w")
+    return text
+
+
+Span = Annotated[str, AfterValidator(_span)]
+SpanOrNone = Annotated[str, AfterValidator(lambda text: text and _span(text))]
+"""Empty where there is none."""
+
+
+@lru_cache(maxsize=1024)
 def span_us(span: str) -> int:
     """Return a span such as ``30m``, ``2h``, ``7d`` or ``1w`` in microseconds; 0 if it is empty."""
     return int(span[:-1]) * _SPANS[span[-1]] if span else 0
+
+
+@lru_cache(maxsize=1024)
+def _tile_us(tile: str, windows: tuple[str, ...]) -> int:
+    sizes = (span_us(each) for each in ((tile,) if tile else _TILES))
+    return next(size for size in sizes if tile or all(span_us(window) % size == 0 for window in windows))
 
 
 def spoken(span: int) -> str:
@@ -85,10 +106,12 @@ class Derived(Declared):
         source: the other.
         function: ``module:function`` in the team's code, data frame to data frame, in which every row of the result
             follows from one row alone, whatever others are beside it.
+        code: digest of the function itself, but for its layout and comments; empty where it is not known.
     """
 
     source: str
     function: str
+    code: str = ""
 
 
 class Source(Described):
@@ -152,12 +175,22 @@ class Aggregate(Declared):
     where: str = ""
     q: float = Field(default=0.5, ge=0, le=1)
 
+    def type_of(self, column: Column | None) -> ColumnType:
+        """Return the type of what it gives of a column."""
+        if column is None or self.function in ("count", "distinct"):
+            return "integer"
+        if self.function == "sum":
+            return "number" if column.type == "number" else "integer"
+        return column.type if self.function in ("min", "max", "last") else "number"
+
 
 class Expected(Declared):
     """What a feature's values are expected to be; outside it an alarm is raised, and nothing is held back.
 
+    It is judged with each batch of rows: a column by the values in it, an aggregation by what its entities are served.
+
     Attributes:
-        missing: the largest share of entities without a value.
+        missing: the largest share of rows, or entities, without a value.
     """
 
     low: float | None = None
@@ -199,10 +232,10 @@ class View(Described):
     windows: tuple[Span, ...] = ()
     tumbling: bool = False
     by: Literal["availability", "event_time"] = "availability"
-    tile: Span | Literal[""] = ""
-    ttl: Span | Literal[""] = ""
+    tile: SpanOrNone = ""
+    ttl: SpanOrNone = ""
     expected: dict[str, Expected] = Field(default_factory=dict)
-    fresh_within: Span | Literal[""] = ""
+    fresh_within: SpanOrNone = ""
     version: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
@@ -219,9 +252,7 @@ class View(Described):
     @property
     def tile_us(self) -> int:
         """The length of a tile in microseconds."""
-        sizes = (span_us(tile) for tile in ((self.tile,) if self.tile else _TILES))
-        dividing = (size for size in sizes if self.tile or all(span_us(w) % size == 0 for w in self.windows))
-        return next(dividing)
+        return _tile_us(self.tile, self.windows)
 
     @property
     def windows_us(self) -> tuple[int, ...]:
@@ -235,8 +266,20 @@ class View(Described):
 
     def feature_names(self) -> tuple[str, ...]:
         """Return the names of the features that this view serves, in order."""
-        named = tuple(f"{name}_{spoken(window)}" for window in self.windows_us for name in self.aggregates)
-        return (*self.features, *named)
+        return (*self.features, *(feature for feature, _, _ in self.aggregated()))
+
+    def aggregated(self) -> Iterator[tuple[str, Aggregate, int]]:
+        """Yield the names of the features that are aggregations, each with its aggregation and window, in order."""
+        for window in self.windows_us:
+            for name, aggregate in self.aggregates.items():
+                yield f"{name}_{spoken(window)}", aggregate, window
+
+    def types(self, source: Source) -> dict[str, ColumnType]:
+        """Return the types of the features that this view serves, in order, of which the source has all columns."""
+        found = {name: source.columns[name].type for name in self.features}
+        for name, aggregate, _ in self.aggregated():
+            found[name] = aggregate.type_of(source.columns.get(aggregate.column))
+        return found
 
 
 class OnDemand(Described):
@@ -248,9 +291,11 @@ class OnDemand(Described):
         outputs: names of the features it gives.
         request: types of those inputs that are request columns, for who asks for its features by name; a service
             or model declares them itself.
+        code: see ``Derived``.
     """
 
     function: str
+    code: str = ""
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     request: dict[str, ColumnType] = Field(default_factory=dict)

@@ -17,6 +17,10 @@ class NotFound(ModelwrightError):
     """The named thing does not exist, or its caller may not know that it does."""
 
 
+class Gone(NotFound):
+    """The named thing was erased; the text names what stands in its place, if anything does."""
+
+
 class EndpointNotFound(NotFound):
     """No such path; the protocol group is not served here."""
 

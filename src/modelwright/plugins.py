@@ -78,6 +78,8 @@ class Candidate:
         champion_signature: the champion's.
         parity: digest of the proof that its features are the same in training and serving; empty when there is none.
         parity_rows: how many rows that proof is about.
+        parity_faults: where the newest proof of its feature service failed, what differs; such a version has none.
+        parity_served: whether the proof is of its feature service, made with what was served, not of its training.
         size: bytes of all its files; None when nobody knows.
         card: sections of its model card that people wrote.
         quarantined: what is in quarantine of the data that feeds it.
@@ -101,6 +103,8 @@ class Candidate:
     champion_signature: str = ""
     parity: str = ""
     parity_rows: int = 0
+    parity_faults: str = ""
+    parity_served: bool = False
     size: int | None = None
     card: frozenset[str] = frozenset()
     quarantined: tuple[str, ...] = ()

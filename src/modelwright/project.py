@@ -23,6 +23,7 @@ from modelwright.definitions import (
     ColumnType,
     Declared,
     Derived,
+    Described,
     Entity,
     Expected,
     Name,
@@ -43,6 +44,7 @@ __all__ = [
     "ColumnType",
     "Declared",
     "Derived",
+    "Described",
     "Entity",
     "Expected",
     "Name",
@@ -280,6 +282,18 @@ class Project(Declared):
             raise NotFound(f"there is no feature service {name}: there are {', '.join(known) or 'none'}")
         return known[name]
 
+    def entities_of(self, view: View) -> tuple[str, ...]:
+        """Return the entities that a view is about: the one of its join keys, else those that they are made up of."""
+        exact = tuple(name for name, entity in self.entities.items() if entity.join_keys == view.entity)
+        return exact or tuple(n for n, entity in self.entities.items() if set(entity.join_keys) < set(view.entity))
+
+    def origins(self, source: str) -> tuple[str, ...]:
+        """Return a source and those that its rows are made from, nearest first."""
+        chain = [source]
+        while (derived := self.sources[chain[-1]].derived) and derived.source not in chain:
+            chain.append(derived.source)
+        return tuple(chain)
+
     def source_of(self, key: str) -> str:
         """Return the name of the source whose files land under this key; raises ``NotFound``."""
         for name, source in self.sources.items():
@@ -313,3 +327,9 @@ def load_current(tables: Tables, workspace: str) -> Project:
     if item is None:
         raise NotFound(f"workspace {workspace} has no project yet: run `modelwright apply`")
     return Project.model_validate_json(item["project"])
+
+
+def applied(tables: Tables, workspace: str, digest: str) -> Project | None:
+    """Return the workspace's project of a digest, whose code is kept too; None if none was ever applied."""
+    item = tables.get("governance", Key(current_key(workspace).pk, digest)) if digest else None
+    return None if item is None else Project.model_validate_json(item["project"])

@@ -57,6 +57,7 @@ M = TypeVar("M", bound=BaseModel)
 
 STATUS: tuple[tuple[type[errors.ModelwrightError], int, str], ...] = (
     (errors.EndpointNotFound, 404, "ENDPOINT_NOT_FOUND"),
+    (errors.Gone, 410, "RESOURCE_DOES_NOT_EXIST"),
     (errors.NotFound, 404, "RESOURCE_DOES_NOT_EXIST"),
     (errors.AlreadyExists, 400, "RESOURCE_ALREADY_EXISTS"),
     (errors.InvalidInput, 400, "INVALID_PARAMETER_VALUE"),
@@ -320,7 +321,7 @@ class Function:
             outcome = "answered"
         except errors.ModelwrightError as error:
             status, code = status_of(error)
-            answer = Answer(self._error_body(error, status, code), status)
+            answer = Answer(self._error_body(error, status, code), status, {"content-type": "application/json"})
             outcome = f"{code}: {error}"
             if isinstance(error, errors.Forbidden):
                 more["refusal"] = self._record(event, error, correlation)

@@ -256,6 +256,21 @@ class Listed:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of an object, or the marker that says that the object was deleted.
+
+    Attributes:
+        newest: whether it is what the key names now.
+        marker: whether it is such a marker, which has no bytes.
+    """
+
+    key: str
+    version: str
+    newest: bool
+    marker: bool = False
+
+
 class Blobs(Protocol):
     """Objects by bucket and key."""
 
@@ -300,6 +315,26 @@ class Blobs(Protocol):
 
     def delete_many(self, bucket: BucketName, keys: Iterable[str]) -> None:
         """Remove any number of objects; those that are not there are no error. Not atomic.
+
+        Raises:
+            Unavailable: some are still there.
+        """
+        ...
+
+    def versions(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Version]:
+        """Yield every version of the objects below a prefix, in key order; also of those that were deleted.
+
+        Args:
+            bucket: the bucket.
+            prefix: where.
+            after: only of objects whose key comes after this one.
+        """
+        ...
+
+    def delete_versions(self, bucket: BucketName, versions: Iterable[Version]) -> None:
+        """Remove versions for good; those that are not there are no error. Not atomic.
+
+        What is left of an object shows: without its newest version, the one before is the newest.
 
         Raises:
             Unavailable: some are still there.

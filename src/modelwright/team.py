@@ -5,11 +5,16 @@ function, and the package becomes a wheel whose bytes depend on nothing but the 
 folder gives the same digest anywhere.
 """
 
+import ast
 import hashlib
 import importlib.util
+import inspect
 import io
+import re
 import sys
+import textwrap
 import tomllib
+import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +26,12 @@ from pydantic import ValidationError
 
 from modelwright.definitions import Described, Entity, OnDemand, Service, Source, View
 from modelwright.errors import InvalidInput
+from modelwright.features.soundness import require_sound
 from modelwright.project import Project
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FILE = "modelwright.toml"
+_NAME = re.compile("[a-z][a-z0-9_]{0,62}")
 _DECLARATIONS: Mapping[str, type[Described]] = {
     "entities": Entity,
     "sources": Source,
@@ -74,8 +81,11 @@ def read_team(folder: Path) -> Team:
             }
         )
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
-        raise InvalidInput(f"{folder / _FILE}: {faults}") from error
+        raise InvalidInput(f"{folder / _FILE}: {_faults(error)}") from error
+    try:
+        require_sound(project)
+    except InvalidInput as error:
+        raise InvalidInput(f"{folder}: {error}") from error
     return Team(project, wheel, digest)
 
 
@@ -103,11 +113,52 @@ def _declared(folder: Path, package: str) -> dict[str, dict[str, Described]]:
     """Return what ``features.py`` declares, by the name of the project's field and its own."""
     found: dict[str, dict[str, Described]] = {field: {} for field in _DECLARATIONS}
     for name, value in _members(folder, package):
+        if name.startswith("_"):  # a part of other declarations
+            continue
         for declaration in (value, getattr(value, "on_demand", None), getattr(value, "source", None)):
             for field, kind in _DECLARATIONS.items():
                 if type(declaration) is kind:
-                    found[field][name] = declaration
+                    found[field][_checked(folder, field, name)] = _with_code(declaration, value)
     return found
+
+
+def _checked(folder: Path, field: str, name: str) -> str:
+    if not _NAME.fullmatch(name):
+        kind = _DECLARATIONS[field].__name__.lower()
+        raise InvalidInput(
+            f"{folder / 'features.py'}: {kind} {name} is called what nothing may be: "
+            "names are lower-case letters, digits and underscores, and begin with a letter"
+        )
+    return name
+
+
+def _with_code(declaration: Described, value: Any) -> Described:
+    """Return a declaration that is made by a function with the function's digest."""
+    if isinstance(declaration, OnDemand):
+        return declaration.model_copy(update={"code": _digest(value)})
+    if isinstance(declaration, Source) and declaration.derived:
+        derived = declaration.derived.model_copy(update={"code": _digest(value)})
+        return declaration.model_copy(update={"derived": derived})
+    return declaration
+
+
+def _digest(function: Any) -> str:
+    """Return a digest of what a function does: not of its layout and comments, nor of what is said beside it."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):  # made otherwise than by a statement of its own
+        return ""
+    for defined in tree.body:
+        if isinstance(defined, ast.FunctionDef | ast.AsyncFunctionDef):
+            defined.decorator_list = []
+            if ast.get_docstring(defined) is not None:
+                defined.body = defined.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _faults(error: ValidationError) -> str:
+    places = ((".".join(map(str, f["loc"])), f["msg"].removeprefix("Value error, ")) for f in error.errors())
+    return "; ".join(f"{place}: {text}" if place else text for place, text in places)
 
 
 def _members(folder: Path, package: str) -> Iterator[tuple[str, Any]]:
@@ -125,6 +176,9 @@ def _load(path: Path, name: str) -> ModuleType:
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
+    except ValidationError as error:
+        line = next(f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path))
+        raise InvalidInput(f"{path}, line {line}: {error.title}: {_faults(error)}") from error
     except (ImportError, SyntaxError, NameError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(f"{path} does not import: {type(error).__name__}: {error}") from error
     finally:

@@ -12,10 +12,10 @@ A check raises ``AssertionError`` with what is wrong. What we ship passes the sa
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from modelwright.errors import NotFound, PluginError, Unavailable
+from modelwright.errors import InvalidInput, NotFound, PluginError, Unavailable
 from modelwright.events import Estimate, Evaluation, GateResult, Window
 from modelwright.flavors import Flavor, Folder
 from modelwright.plugins import Candidate, Gate
@@ -27,11 +27,13 @@ from modelwright.rollout.judging import Judge, Sums
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
+    from modelwright.features.engines import Engine
     from modelwright.monitoring.checks import Check
     from modelwright.monitoring.detectors import Detector
     from modelwright.monitoring.profiles import ColumnProfile, Profile
-    from modelwright.project import Source
+    from modelwright.project import Project, Source
 
 # --- gates -------------------------------------------------------------------------------
 
@@ -359,3 +361,117 @@ def flavor_scores_each_row_alone(make: Callable[[], Flavor], read: Folder, frame
 
 
 FLAVOR_CHECKS: tuple[Callable[[Callable[[], Flavor]], None], ...] = (flavor_refuses_a_folder_that_is_not_its_own,)
+
+
+# --- engines -----------------------------------------------------------------------------
+
+
+def _engine_project() -> "Project":
+    from modelwright.project import Project
+
+    columns = {
+        "row": {"type": "integer"},
+        "who": {"type": "string"},
+        "at": {"type": "timestamp"},
+        "known": {"type": "timestamp"},
+        "amount": {"type": "number", "nullable": True, "decimals": 2},
+    }
+    kinds = ("count", "sum", "mean", "std", "min", "max", "last", "distinct", "quantile")
+    aggregates = {kind: {"function": kind, "column": "amount"} for kind in kinds}
+    newest = {"entity": ["who"], "source": "sales", "features": ["amount"], "ttl": "6h"}
+    rolled = {"entity": ["who"], "source": "sales", "aggregates": aggregates, "windows": ["1h", "4h"]}
+    source = {"columns": columns, "key": ["row"], "event_time": "at", "available_at": "known"}
+    views = {"newest": newest, "rolled": rolled, "by_event": {**rolled, "by": "event_time"}}
+    return Project.model_validate({"name": "shop", "sources": {"sales": source}, "views": views})
+
+
+def _joined(make: Callable[[], "Engine"], rows: "pa.Table", **options: Any) -> "pa.Table":
+    """Join rows by an engine with a small history, in which rows are late, corrected, and moved."""
+    import pyarrow as pa
+
+    from modelwright.adapters.memory import MemoryBlobs, MemoryTables
+    from modelwright.features.history import ARROW, History, canonical, fold
+    from modelwright.features.plan import service_of
+
+    project, tables = _engine_project(), MemoryTables()
+    declared = project.sources["sales"]
+    history = History(blobs=MemoryBlobs(), tables=tables, workspace="w", cache={})
+    for part in range(3):
+        said: dict[str, list[Any]] = {name: [] for name in declared.columns}
+        for n in range(40):
+            at = _WINDOW.start + timedelta(minutes=(n * 37 + part * 11) % 480)
+            late = timedelta(minutes=(n * 13 + part * 7) % 90 + part * 60)
+            amount = None if n % 11 == 3 else (n * 17 % 23 - 11) / 4
+            row = (n % (40 - part * 15), f"c{n % 3}", at, at + late, amount)
+            for name, value in zip(declared.columns, row, strict=True):
+                said[name].append(value)
+        table = pa.table({name: pa.array(said[name], ARROW[c.type]) for name, c in declared.columns.items()})
+        manifest = history.manifest("sales")
+        came = canonical(declared, table, now_us=0, arrival=f"{part}")
+        folded = fold(history, "sales", declared, manifest, came)
+        tables.write([history.replacement("sales", manifest, folded.partitions)])
+    features = [f"{name}:{feature}" for name, view in project.views.items() for feature in view.feature_names()]
+    service = service_of(project, features)
+    engine = make()
+    return engine.historical(project, service, rows, history=history, workspace="w", load=_no_code, **options)
+
+
+def _no_code(reference: str) -> Any:
+    raise NotFound(f"there is no {reference}")
+
+
+def _asked() -> "pa.Table":
+    import pyarrow as pa
+
+    who = [f"c{n % 4}" if n % 9 else None for n in range(60)]
+    times = [_WINDOW.start + timedelta(minutes=n * 29 % 700) if n % 13 else None for n in range(60)]
+    clock = pa.array(times, pa.timestamp("us", tz="UTC"))
+    return pa.table({"label": list(range(60)), "who": who, "event_timestamp": clock})
+
+
+def engine_keeps_the_rows(make: Callable[[], "Engine"]) -> None:
+    """Rows come back in their order and as often as they were given, with all their columns."""
+    import pyarrow as pa
+
+    asked = pa.concat_tables([_asked(), _asked().slice(10, 20)])
+    assert _joined(make, asked).select(asked.column_names).equals(asked), "rows were lost, changed or put in order"
+    assert _joined(make, asked.slice(0, 0)).num_rows == 0, "no rows give no rows"
+
+
+def engine_answers_as_the_arrow_engine_does(make: Callable[[], "Engine"]) -> None:
+    """Every feature is equal to the bit to what the engine ``arrow`` says, by availability and by event time alone."""
+    from modelwright.features.arrow import ArrowEngine
+
+    for available in (True, False):
+        mine, theirs = (_joined(one, _asked(), available=available) for one in (make, ArrowEngine))
+        for name in theirs.column_names:
+            assert mine[name].to_pylist() == theirs[name].to_pylist(), f"{name} differs (available={available})"
+
+
+def engine_gives_nulls_for_what_has_no_key_or_time(make: Callable[[], "Engine"]) -> None:
+    """A row whose join key or time is null gets nulls, a row of an unknown entity sums of nothing."""
+    for row in _joined(make, _asked()).to_pylist():
+        if row["who"] is None or row["event_timestamp"] is None:
+            assert all(row[name] is None for name in row if ":" in name), "a null key or time gets nulls"
+        elif row["who"] == "c3":
+            assert row["rolled:count_1h"] == 0, "nothing was counted of an unknown entity"
+            assert row["rolled:mean_1h"] is None, "there is no mean of nothing"
+
+
+def engine_names_what_is_missing(make: Callable[[], "Engine"]) -> None:
+    """Rows without a request column raise ``InvalidInput`` that names it."""
+    try:
+        _joined(make, _asked().drop_columns(["who"]))
+    except InvalidInput as error:
+        said = str(error)
+    else:
+        raise AssertionError("rows without a join key were joined")
+    assert "who" in said, "the error names the column"
+
+
+ENGINE_CHECKS: tuple[Callable[[Callable[[], "Engine"]], None], ...] = (
+    engine_keeps_the_rows,
+    engine_answers_as_the_arrow_engine_does,
+    engine_gives_nulls_for_what_has_no_key_or_time,
+    engine_names_what_is_missing,
+)

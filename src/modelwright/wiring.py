@@ -3,6 +3,7 @@
 Nothing is made before it is first asked for; what is made is kept while the process lives.
 """
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -76,6 +77,7 @@ class Wiring:
         self._tables = tables
         self._blobs = blobs
         self.cache: dict[str, Any] = {}
+        self._projects: dict[str, tuple[Project, float]] = {}
         self.meter = Meter()
 
     @cached_property
@@ -89,9 +91,12 @@ class Wiring:
         return MeteredBlobs(self._blobs or self._s3(), self.meter)
 
     def _dynamodb(self) -> Tables:
+        import boto3
+
         from modelwright.adapters.dynamodb import DynamoTables
 
-        return DynamoTables(_client("dynamodb"), self.settings.tables)
+        client, session = _client("dynamodb"), boto3.DEFAULT_SESSION
+        return DynamoTables(client, self.settings.tables, session.get_credentials() if session else None)
 
     def _s3(self) -> Blobs:
         from modelwright.adapters.s3 import S3Blobs
@@ -121,18 +126,33 @@ class Wiring:
 
         return Keys(fetch)
 
-    def project(self, workspace: str) -> "Project":
-        """Return the workspace's current project; raises ``NotFound``."""
+    def project(self, workspace: str, *, within_s: float = 0) -> "Project":
+        """Return the workspace's current project; as long as it does not change, the same object.
+
+        Args:
+            workspace: whose.
+            within_s: one that was read at most so long ago will do, without a look at the table.
+
+        Raises:
+            NotFound: none was applied yet.
+        """
         from modelwright.project import load_current
 
-        return load_current(self.tables, workspace)
+        known, read = self._projects.get(workspace, (None, 0.0))
+        if known is not None and time.monotonic() - read < within_s:
+            return known
+        project = load_current(self.tables, workspace)
+        project = known if known is not None and known == project else project
+        self._projects[workspace] = project, time.monotonic()
+        return project
 
 
 def _client(service: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    config = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32)
+    # Without a name of its own botocore makes up a long one for every request.
+    config = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32, user_agent="modelwright")
     if service == "s3":
         config = config.merge(Config(signature_version="s3v4", s3={"addressing_style": "path"}))
     return boto3.client(service, config=config)  # type: ignore[call-overload]

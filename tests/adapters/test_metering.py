@@ -75,4 +75,5 @@ def test_objects_cost_calls_and_bytes(meter: Meter) -> None:
     blobs.get("lake", "a")
     assert meter.take() | {} == {
         "read_units": 0, "write_units": 0, "table_calls": 0, "s3_reads": 2, "s3_writes": 1, "s3_bytes": 5 + 3 + 5,
+        "answers_not_logged": 0,
     }  # fmt: skip

@@ -72,6 +72,11 @@ def test_init_and_apply_make_a_project_take_effect(home: Home) -> None:
     assert said.code == 0, said
     assert said.out.startswith("flights ")
     assert "3 views" in said.out
+    again = home.run("apply", "flights", "--plan")
+    assert (again.code, again.lines[0].partition(": ")[2]) == (0, "declares nothing new")
+    assert [line.split()[0] for line in home.run("features", "list").lines[1:]] == [
+        "carrier_departures", "origin_departures", "weather_now"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from modelwright.adapters.memory import MemoryBlobs
 from modelwright.adapters.s3 import S3Blobs
 from modelwright.errors import InvalidInput, NotFound, Unavailable
-from modelwright.storage import Blobs
+from modelwright.storage import Blobs, Version
 
 PART = 5 * 1024 * 1024
 
@@ -52,6 +52,39 @@ def test_every_version_can_be_got(blobs: Blobs, pk: str) -> None:
     assert first != second
     assert blobs.get("lake", f"{pk}/a", first).body == b"1"
     assert blobs.get("lake", f"{pk}/a", second) == blobs.get("lake", f"{pk}/a")
+
+
+def test_every_version_and_every_deletion_is_listed(blobs: Blobs, pk: str) -> None:
+    first, second = blobs.put("lake", f"{pk}/b", b"1"), blobs.put("lake", f"{pk}/b", b"2")
+    gone = blobs.put("lake", f"{pk}/a", b"3")
+    blobs.delete("lake", f"{pk}/a")
+    listed = list(blobs.versions("lake", f"{pk}/"))
+    assert [one.key for one in listed] == [f"{pk}/a"] * 2 + [f"{pk}/b"] * 2
+    assert {(v.version, v.newest) for v in listed if not v.marker} == {(first, False), (second, True), (gone, False)}
+    assert [(v.key, v.newest) for v in listed if v.marker] == [(f"{pk}/a", True)]
+    assert [v.key for v in blobs.versions("lake", f"{pk}/", after=f"{pk}/a")] == [f"{pk}/b"] * 2
+
+
+def test_a_version_that_is_deleted_is_gone_and_the_one_before_shows(blobs: Blobs, pk: str) -> None:
+    first, second = blobs.put("lake", f"{pk}/a", b"1"), blobs.put("lake", f"{pk}/a", b"2")
+    blobs.delete_versions("lake", [Version(f"{pk}/a", second, newest=True)])
+    assert blobs.get("lake", f"{pk}/a").body == b"1"
+    with pytest.raises(NotFound):
+        blobs.get("lake", f"{pk}/a", second)
+    blobs.delete_versions("lake", [Version(f"{pk}/a", second, newest=True), Version(f"{pk}/a", first, newest=True)])
+    assert not list(blobs.versions("lake", f"{pk}/"))
+
+
+def test_an_object_is_gone_for_good_when_its_versions_and_then_its_deletion_are(blobs: Blobs, pk: str) -> None:
+    for body in (b"1", b"2"):
+        blobs.put("lake", f"{pk}/a", body)
+    blobs.delete("lake", f"{pk}/a")
+    there = list(blobs.versions("lake", f"{pk}/"))
+    blobs.delete_versions("lake", [one for one in there if not one.marker])
+    with pytest.raises(NotFound):
+        blobs.get("lake", f"{pk}/a")
+    blobs.delete_versions("lake", [one for one in there if one.marker])
+    assert not list(blobs.versions("lake", f"{pk}/"))
 
 
 def test_equal_bytes_have_equal_etags(blobs: Blobs, pk: str) -> None:

@@ -1,11 +1,14 @@
 """What moto cannot play: throttling, partial answers and transactions that meet."""
 
+import io
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse, HeadersDict
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
@@ -131,3 +134,45 @@ def test_a_throttled_write_is_unavailable(stub: Stubber, tables: DynamoTables) -
 def test_a_table_that_the_function_was_not_given_is_named(tables: DynamoTables) -> None:
     with pytest.raises(InvalidInput, match="no table for registry"):
         tables.get("registry", Key("p", "a"))
+
+
+def test_the_short_way_is_taken_first_and_the_client_knows_what_else_to_do(tables: DynamoTables, stub: Stubber) -> None:
+    """A plain answer is taken; a refusal is asked for again, and told, by the client."""
+    client: Any = stub.client
+    answers = [answer(client, 200, FOUND), refused(client)]
+    sent: list[Any] = []
+
+    def send(request: Any, **_rest: Any) -> Any:
+        sent.append(request)
+        return answers.pop(0)
+
+    client.meta.events.register("before-send.dynamodb.BatchGetItem", send)
+    short = DynamoTables(client, {"log": NAME}, Credentials("testing", "testing"))
+    assert short.batch_get("log", [Key("p", "a")]) == {
+        Key("p", "a"): {"pk": "p", "sk": "a", "n": 7, "b": b"\x00\xff", "l": [b"\x01", {"x": True}], "none": None}
+    }
+    assert sent[0].headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=testing/")
+    stub.add_client_error("batch_get_item", "ProvisionedThroughputExceededException")
+    with pytest.raises(Unavailable, match="throttled"):
+        short.batch_get("log", [Key("p", "a")])
+    assert len(sent) == 2
+
+
+FOUND = b"""{"Responses": {"stack-log": [{"pk": {"S": "p"}, "sk": {"S": "a"}, "n": {"N": "7"}, "b": {"B": "AP8="},
+    "l": {"L": [{"B": "AQ=="}, {"M": {"x": {"BOOL": true}}}]}, "none": {"NULL": true}}]}, "UnprocessedKeys": {}}"""
+
+
+class Body(io.BytesIO):
+    """A body as urllib3 has it."""
+
+    def stream(self, *_arguments: Any, **_options: Any) -> Iterator[bytes]:
+        yield self.read()
+
+
+def refused(client: Any) -> Any:
+    return answer(client, 400, b'{"__type": "x#ThrottlingException"}')
+
+
+def answer(client: Any, status: int, body: bytes) -> Any:
+    headers: Any = HeadersDict()
+    return AWSResponse(client.meta.endpoint_url, status, headers, Body(body))

@@ -127,7 +127,13 @@ def requests_for(path: str, held: Held) -> list[str]:
         "dataset_id": [held.dataset],
         "content": ["0" * 64],
         "webhook_id": [held.webhook],
+        "service": ["flights"],
+        "proof_id": ["x"],
         "export": ["x"],
+        "backfill_id": ["x"],
+        "erasure_id": ["x"],
+        "job_id": ["x"],
+        "digest": ["0" * 64],
     }
     filled = [path]
     for name in re.findall(r"<(?:path:)?(\w+)>", path):
@@ -153,6 +159,7 @@ def requests_for(path: str, held: Held) -> list[str]:
         "actor": "administrator",
         "action": "models:read",
         "resource": "model/x",
+        "q": MARK,
     }
     wanted = {
         "experiments/get": ["experiment_id"],
@@ -179,6 +186,7 @@ def requests_for(path: str, held: Held) -> list[str]:
         "model-versions/search": ["max_results"],
         "mlflow-artifacts/artifacts": ["path"],
         "access/explain": ["actor", "action", "resource"],
+        "features/search": ["q"],
     }
     names = next((parts for end, parts in wanted.items() if path.endswith(end)), [])
     query = "&".join(f"{name}={quote(told[name])}" for name in names)

@@ -21,6 +21,7 @@ from modelwright.log import Log, new_id
 from modelwright.project import Project
 
 START = datetime(2013, 2, 1, tzinfo=UTC)
+NEVER = datetime(2999, 1, 1, tzinfo=UTC)
 WORKSPACE = "default"
 
 PROJECT = Project.model_validate(
@@ -201,7 +202,7 @@ class Stack:
 def oracle(history: Mapping[str, Sequence[Mapping[str, Any]]], row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of a request row from all rows there ever were, in order of arrival."""
     time = row["scheduled"]
-    kept = {name: _newest(name, rows) for name, rows in history.items()}
+    kept = {name: _versions(name, rows) for name, rows in history.items()}
     values: dict[str, Any] = dict(row)
     for view in ("weather", "by_route"):
         values |= _latest(view, kept, row, time)
@@ -213,13 +214,17 @@ def oracle(history: Mapping[str, Sequence[Mapping[str, Any]]], row: Mapping[str,
     return {name: values[name] for name in PROJECT.models["flights"].inputs}
 
 
-def _newest(source: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    found: dict[Any, Mapping[str, Any]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in PROJECT.sources[source].key)
-        if key not in found or row["known_at"] >= found[key]["known_at"]:
-            found[key] = row
-    return list(found.values())
+def _versions(source: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return every version of every row that was ever seen, each with the time until which it was."""
+    of_key: dict[Any, dict[datetime, Mapping[str, Any]]] = {}
+    for row in rows:  # of two that became known at one time, the one that came later takes the place of the other
+        of_key.setdefault(tuple(row[name] for name in PROJECT.sources[source].key), {})[row["known_at"]] = row
+    found: list[Mapping[str, Any]] = []
+    for versions in of_key.values():
+        times = sorted(versions)
+        for known, until in zip(times, [*times[1:], NEVER], strict=True):
+            found.append({**versions[known], "until": until})
+    return found
 
 
 def _mine(view: str, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -230,7 +235,8 @@ def _mine(view: str, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) 
 def _latest(view: str, kept: Mapping[str, Any], row: Mapping[str, Any], time: datetime) -> dict[str, Any]:
     declared = PROJECT.views[view]
     when = PROJECT.sources[declared.source].event_time
-    rows = [r for r in _mine(view, kept[declared.source], row) if r[when] <= time and r["known_at"] <= time]
+    mine = _mine(view, kept[declared.source], row)
+    rows = [r for r in mine if r[when] <= time and r["known_at"] <= time < r["until"]]
     if declared.ttl_us:
         rows = [r for r in rows if r[when] >= time - timedelta(microseconds=declared.ttl_us)]
     best = max(rows, key=lambda r: (r[when], r["known_at"]), default=None)
@@ -239,11 +245,15 @@ def _latest(view: str, kept: Mapping[str, Any], row: Mapping[str, Any], time: da
 
 def _windows(view: str, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], time: datetime) -> dict[str, Any]:
     declared = PROJECT.views[view]
-    end = time.replace(minute=0, second=0, microsecond=0)
+    end = _hour(time)
     names = iter(declared.feature_names()[len(declared.features) :])
     found: dict[str, Any] = {}
     for hours in (window // 3_600_000_000 for window in declared.windows_us):
-        inside = [r for r in _mine(view, rows, row) if end - timedelta(hours=hours) <= r["known_at"] < end]
+        inside = [
+            r
+            for r in _mine(view, rows, row)
+            if end - timedelta(hours=hours) <= r["known_at"] < end <= _hour(r["until"])
+        ]
         for aggregate in declared.aggregates.values():
             counted = [r for r in inside if not aggregate.where or r[aggregate.where]]
             values = [1 if not aggregate.column else r[aggregate.column] for r in counted]
@@ -253,3 +263,7 @@ def _windows(view: str, rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any
             if any(row[key] is None for key in declared.entity):
                 found[list(found)[-1]] = None
     return found
+
+
+def _hour(time: datetime) -> datetime:
+    return time.replace(minute=0, second=0, microsecond=0)

@@ -120,10 +120,10 @@ def test_a_feature_service_is_a_models_inputs(desk: Desk) -> None:
         ({"features": ["wether:temp"], "entities": {"origin": ["JFK"]}}, 404, "there are weather, by_origin, by_route"),
         ({"feature_service": "ships", "entities": {"origin": ["JFK"]}}, 404, "there are flights"),
         ({"features": ["weather"], "entities": {"origin": ["JFK"]}}, 400, "write view:feature"),
-        ({"features": ["weather:temp"], "entities": {"carrier": ["AA"]}}, 400, "joins by origin"),
+        ({"features": ["weather:temp"], "entities": {"carrier": ["AA"]}}, 400, "view weather needs origin"),
         ({"features": ["weather:temp"], "entities": {"origin": ["JFK"], "carrier": []}}, 400, "differ in length"),
         ({"features": ["weather:temp"], "entities": {"origin": [7]}}, 400, "row 0, column origin: 7 is no string"),
-        ({"feature_service": "flights", "entities": {"origin": ["JFK"]}}, 400, "needs carrier, scheduled"),
+        ({"feature_service": "flights", "entities": {"origin": ["JFK"]}}, 400, "feature service flights needs carrier"),
         ({"features": ["weather:temp"]}, 400, "entities"),
     ],
 )

@@ -1,10 +1,14 @@
 """Every route of the MLflow side, with the message that it takes, found in the route tables themselves."""
 
+import ast
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from importlib import import_module
+from pkgutil import resolve_name
 from types import ModuleType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -151,13 +155,28 @@ def _right(name: str, annotation: Any) -> st.SearchStrategy[Any]:
 
 
 def _message(route: Route) -> type[BaseModel] | None:
-    """Return the message that a route's handler validates: in its closure, or among the names in its code."""
-    found = inspect.getclosurevars(route.handler)
-    for value in found.nonlocals.values():
-        if inspect.isclass(value) and issubclass(value, BaseModel):
-            return value
-    code = route.handler.__code__
-    modules = [value for value in route.handler.__globals__.values() if isinstance(value, ModuleType)]
-    places = [route.handler.__globals__, *map(vars, modules)]
-    candidates = [place[name] for name in code.co_names for place in places if name in place]
-    return next((c for c in candidates if inspect.isclass(c) and issubclass(c, BaseModel)), None)
+    """Return the message that a route's handler validates: told to it by class or name, or named in its code."""
+    if isinstance(route.handler, partial):
+        told = [resolve_name(v) if n == "message" else v for n, v in route.handler.keywords.items()]
+        return next((value for value in told if _is_message(value)), None)
+    nonlocals = inspect.getclosurevars(route.handler).nonlocals.values()
+    names = {**route.handler.__globals__, **_imported_late(route.handler)}
+    places = [names, *(vars(value) for value in names.values() if isinstance(value, ModuleType))]
+    candidates = [place[name] for name in route.handler.__code__.co_names for place in places if name in place]
+    return next((found for found in (*nonlocals, *candidates) if _is_message(found)), None)
+
+
+def _is_message(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, BaseModel)
+
+
+def _imported_late(handler: Callable[..., Any]) -> dict[str, Any]:
+    """Return what a handler imports when it is called."""
+    nodes = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(handler))))
+    late = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {a.asname or a.name: _member(str(node.module), a.name) for node in late for a in node.names}
+
+
+def _member(module: str, name: str) -> Any:
+    found = import_module(module)
+    return getattr(found, name) if hasattr(found, name) else import_module(f"{module}.{name}")

@@ -25,6 +25,10 @@ PRINCIPAL = "arn:aws:iam::111122223333:role/eve"
 
 HOOK: dict[str, Any] = {"name": "flights", "url": "https://example.com/x", "status": "ACTIVE"}
 FOLDER = {"content": "0" * 64, "digest": "0" * 64}
+HISTORICAL = {
+    "features": ["weather_now:temp"],
+    "entities": {"origin": ["JFK"], "event_timestamp": ["2026-01-01T00:00:00Z"]},
+}
 SAID: dict[str, tuple[str, Any]] = {
     "features POST /write-to-online-store": (
         "/write-to-online-store",
@@ -34,6 +38,21 @@ SAID: dict[str, tuple[str, Any]] = {
         "/get-online-features",
         {"features": ["weather_now:temp"], "entities": {"origin": ["JFK"]}},
     ),
+    "features POST /v1/features/online": (
+        "/v1/features/online",
+        {"features": ["weather_now:temp"], "rows": [{"origin": "JFK"}]},
+    ),
+    "features POST /materialize": (
+        "/materialize",
+        {"start_ts": "2025-01-01", "end_ts": "2026-01-01", "feature_views": ["origin_departures"]},
+    ),
+    "features POST /materialize-incremental": (
+        "/materialize-incremental",
+        {"end_ts": "2026-01-01", "feature_views": ["origin_departures"]},
+    ),
+    "features GET /v1/features/views/<name>": ("/v1/features/views/weather_now", None),
+    "features GET /v1/features/views/<name>/statistics": ("/v1/features/views/weather_now/statistics", None),
+    "features POST /v1/historical-features": ("/v1/historical-features", HISTORICAL),
     "notify POST webhooks": (
         f"{API}/webhooks",
         HOOK | {"events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]},
@@ -121,6 +140,11 @@ class Estate:
         principals.admit_principal(call, PRINCIPAL, (), tables=w.tables, log=w.log)
         trusted = federation.trust(call, provider(), tables=w.tables, log=w.log)
         person = people.pseudonym_of("default", "https://x", "eve", (), tables=w.tables, wall=NOW)
+        _, job = Caller(self.functions["features"])("POST", "/v1/historical-features", HISTORICAL)
+        _, backfill = Caller(self.functions["features"])("POST", "/v1/features/backfills", {"source": "weather"})
+        self.held |= {"job_id": job["job_id"], "backfill_id": backfill["backfill_id"], "digest": "d" * 64}
+        about = json.dumps({"digest": "d" * 64, "views": {"weather_now": 1}})
+        w.blobs.put("lake", f"datasets/default/{'d' * 64}.json", about.encode())
         self.held |= {"token_id": token.split(".")[2], "principal": PRINCIPAL, "provider": trusted, "person": person}
 
     @cached_property

@@ -41,6 +41,7 @@ MAY: dict[str, set[str]] = {
     "models:approve": {"approver", "admin"},
     "models:receive": {"approver", "admin"},
     "features:push": {"contributor", "service", "admin"},
+    "features:prove": {"contributor", "admin"},
     "predict:call": {"contributor", "service", "admin"},
     "retraining:request": {"contributor", "admin"},
     "rollouts:control": {"approver", "admin"},

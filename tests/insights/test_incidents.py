@@ -22,16 +22,25 @@ from modelwright.events import (
     Estimate,
     Evaluation,
     Event,
+    ExpectationBroken,
+    ExpectationMet,
+    FeaturesMaterialized,
     Finding,
+    FreshnessBroken,
+    FreshnessRestored,
     GateResult,
     IncidentClosed,
     IncidentOpened,
     Judgement,
+    ParityDifference,
+    ParityFailed,
+    ParityProven,
     PerformanceDegraded,
     QualityFailed,
     QuarantineReleased,
     RolloutPromoted,
     RolloutRolledBack,
+    RowsHeld,
     TrainingCompleted,
     TrainingDeclined,
     TrainingFailed,
@@ -127,6 +136,31 @@ SAMPLES: tuple[tuple[Event, str, str, str], ...] = (
         WebhookFailed(webhook_id="w", delivery_id="w-e", event_id="e", attempts=8, reason="answered 503"),
         "webhook/w", "warning", "delivery w-e was given up after 8 attempts: answered 503",
     ),
+    (
+        ParityFailed(
+            service="flights", digest="d" * 64, key="k", rows=9, values=99, window=WEEK,
+            differences=(ParityDifference(feature="temp", cause="float width", count=3),),
+        ),
+        "service/flights/parity", "warning",
+        f"flights is served otherwise than it is trained on: temp in 3 rows (float width); proof {'d' * 16}",
+    ),
+    (
+        FreshnessBroken(view="sky", newest=START, limit="2h"),
+        "view/sky/freshness", "warning",
+        f"no row of view sky became known for more than 2h: the newest did at {START:%Y-%m-%d %H:%M:%S} UTC",
+    ),
+    (
+        ExpectationBroken(view="sky", feature="temp", text="3 of 5 are above 110, up to 120", window=WEEK),
+        "view/sky/expectation/temp", "warning",
+        "values of temp in view sky are not what is expected: 3 of 5 are above 110, up to 120",
+    ),
+    (
+        RowsHeld(source="levels", upload_key="readings/7.csv", rows=2, key="quarantine/k", reasons=tuple("abcd")),
+        "source/levels/held", "warning",
+        "2 rows of readings/7.csv are held and in no feature of levels: a; b; c; and more. They lie in the lake at "
+        "quarantine/k. Send them again corrected, or repair the function that derives from them and run `modelwright "
+        "features backfill levels`: the next new rows of it, if none is held, close this",
+    ),
 )  # fmt: skip
 
 DEGRADED = SAMPLES[2][0]
@@ -209,6 +243,47 @@ def test_an_incident_closes_when_its_cause_is_gone_and_opens_anew_when_it_is_bac
     found = platform.known()["quarantine/weather/q"]
     assert (found["open"], found["count"], found["cause_id"]) == (True, 1, "event-0002")
     assert platform.happened() == ["IncidentClosed", "IncidentOpened", "IncidentOpened"]
+
+
+def test_a_service_that_is_proven_again_needs_nobodys_eye_any_more() -> None:
+    platform = Platform()
+    failed = next(event for event, subject, *_ in SAMPLES if subject == "service/flights/parity")
+    proven = ParityProven(service="flights", digest="e" * 64, key="k", rows=9, values=99, window=WEEK)
+    platform.take(failed, proven.model_copy(update={"service": "other"}))
+    assert platform.open() == ["service/flights/parity"]
+    platform.take(proven, start=2)
+    assert platform.open() == []
+
+
+def test_a_view_whose_rows_come_again_as_expected_needs_nobodys_eye_any_more() -> None:
+    platform = Platform()
+    unexpected = next(event for event, subject, *_ in SAMPLES if subject == "view/sky/expectation/temp")
+    platform.take(FreshnessBroken(view="sky", newest=None, limit="2h"), unexpected)
+    assert platform.open() == ["view/sky/expectation/temp", "view/sky/freshness"]
+    assert platform.known()["view/sky/freshness"]["last_text"].endswith("there never was one")
+    platform.take(
+        FreshnessRestored(view="sky", newest=START), ExpectationMet(view="sky", feature="wind", window=WEEK), start=2
+    )
+    assert platform.open() == ["view/sky/expectation/temp"]
+    platform.take(ExpectationMet(view="sky", feature="temp", window=WEEK), start=4)
+    assert platform.open() == []
+
+
+def materialized(source: str = "levels", rows: int = 5, held: int = 0) -> FeaturesMaterialized:
+    return FeaturesMaterialized(
+        source=source, upload_key="k", views=(), rows=rows, online_items=0, window=WEEK, held=held
+    )  # fmt: skip
+
+
+def test_rows_that_are_held_need_somebodys_eye_until_others_of_their_source_went_through_whole() -> None:
+    platform = Platform()
+    rows_held = next(event for event, subject, *_ in SAMPLES if subject == "source/levels/held")
+    platform.take(rows_held, materialized(held=2), materialized(rows=0), materialized("readings"))
+    assert platform.open() == ["source/levels/held"]
+    platform.take(materialized(), start=4)
+    assert platform.open() == []
+    platform.take(rows_held, start=5)
+    assert platform.open() == ["source/levels/held"]
 
 
 def test_a_promotion_closes_what_was_wrong_with_the_model() -> None:

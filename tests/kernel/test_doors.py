@@ -110,13 +110,14 @@ def request(route: Route, project: str) -> tuple[str, str, Any]:
         "timestamp": 1, "trace_id": "flights", "request_id": "flights",
         "status": "LOGGED_MODEL_READY", "path": "1/run/artifacts", "artifact_file_path": "file.txt",
         "run_ids": ["r"], "model_json": "{}", "dataset_record_ids": ["r"],
-        "actor": "eve", "action": "models:read", "resource": "model/flights",
+        "actor": "eve", "action": "models:read", "resource": "model/flights", "q": "weather",
     }  # fmt: skip
     own = {
         **TRACES,
         **DATASETS,
         **WEBHOOKS,
         "/v1/projects": {"project": json.loads(project)},
+        "/v1/projects/plan": {"project": json.loads(project)},
         "/v1/access/tokens": {"actor": "eve", "grants": [{"role": "admin"}]},
         "/v1/access/principals": PRINCIPAL,
         "/v1/models/flights/arrivals": {"content": "0" * 64, "digest": "0" * 64},

@@ -268,6 +268,7 @@ def kinds(root: type[errors.ModelwrightError]) -> list[type[errors.ModelwrightEr
 
 CALLERS_FAULTS = {
     errors.EndpointNotFound: (404, "ENDPOINT_NOT_FOUND"),
+    errors.Gone: (410, "RESOURCE_DOES_NOT_EXIST"),
     errors.NotFound: (404, "RESOURCE_DOES_NOT_EXIST"),
     errors.AlreadyExists: (400, "RESOURCE_ALREADY_EXISTS"),
     errors.InvalidInput: (400, "INVALID_PARAMETER_VALUE"),

@@ -51,6 +51,19 @@ def test_every_route_of_the_body_becomes_a_resource(processed: dict[str, Any]) -
     assert "Body" not in processed["Resources"]["Api"]["Properties"]
 
 
+def test_routes_to_one_function_share_an_integration(processed: dict[str, Any]) -> None:
+    routes = resources(processed, "AWS::ApiGatewayV2::Route")
+    assert len({route["Target"]["Fn::Sub"] for route in routes}) == 2
+    assert len(resources(processed, "AWS::ApiGatewayV2::Integration")) == 2
+
+
+def test_the_platform_stays_below_the_500_resources_of_a_stack() -> None:
+    platform = parse((Path(__file__).parents[2] / "template.yaml").read_text(encoding="utf-8"))
+    locations = {name: f"s3://code/{name}.zip" for name in functions(platform).values()}
+    made = route_apis(translate(with_code(zip_images(platform), locations), {}, "us-east-1"))["Resources"]
+    assert 200 < len(made) <= 500
+
+
 def test_the_authorizer_keeps_its_settings(processed: dict[str, Any]) -> None:
     (authorizer,) = resources(processed, "AWS::ApiGatewayV2::Authorizer")
     assert authorizer["EnableSimpleResponses"] is True

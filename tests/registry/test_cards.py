@@ -359,7 +359,8 @@ def project(desk: Desk, **gates: Any) -> None:
     weather = {"prefix": "weather/", "columns": {"origin": {"type": "string"}, **times}, "key": ["origin"]}
     arrivals = {"prefix": "arrivals/", "columns": {"late": {"type": "integer"}, **times}, "key": ["late"]}
     declared = {
-        "id_column": "id", "time_column": "t", "request": {"id": "string"}, "views": ["now"], "inputs": ["origin"],
+        "id_column": "id", "time_column": "t", "request": {"id": "string", "origin": "string"}, "views": ["now"],
+        "inputs": ["now__origin"],
         "label": {"source": "arrivals", "column": "late", "above": 15}, "trainer": "code:fit",
         "gates": {"gates": [], **gates},
     }  # fmt: skip

@@ -93,9 +93,9 @@ def test_a_policy_without_gates_costs_nothing_and_each_gate_only_what_it_reads(d
     assert costs == {
         "metric_floor": 0, "beats_champion": 1, "data_known": 0, "size_budget": 0, "not_inferior": 1,
         "latency_budget": 0, "features_known": 1, "signature_compatible": 2, "card_complete": 1, "no_quarantine": 2,
-        "parity_proven": 0,
+        "parity_proven": 2,
     }  # fmt: skip
-    assert Gathered(desk, *NEEDS, number=2).calls == 4
+    assert Gathered(desk, *NEEDS, number=2).calls == 5
 
 
 def test_a_gate_of_somebody_else_is_told_everything(desk: Desk) -> None:

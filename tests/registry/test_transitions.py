@@ -41,7 +41,7 @@ def apply_project(desk: Desk, **gates: Any) -> None:
     columns = {"id": {"type": "string"}, "t": {"type": "timestamp"}, "late": {"type": "integer"}}
     source = {"prefix": "arrivals/", "columns": columns, "key": ["id"], "event_time": "t", "labels": True}
     declared = {
-        "id_column": "id", "time_column": "t", "request": {"id": "string"}, "views": [], "inputs": ["x"],
+        "id_column": "id", "time_column": "t", "request": {"id": "string", "x": "number"}, "views": [], "inputs": ["x"],
         "label": {"source": "arrivals", "column": "late", "above": 15}, "trainer": "code:fit", "gates": gates,
     }  # fmt: skip
     project = {"name": "demo", "sources": {"arrivals": source}, "models": {"flights": declared}}

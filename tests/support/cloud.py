@@ -27,7 +27,7 @@ from modelwright.adapters.metering import Meter
 from modelwright.local.emulator import REGION, Credentials, Emulator
 from modelwright.wiring import Settings, Wiring
 
-TABLES = ("log", "tracking", "registry", "governance")
+TABLES = ("log", "tracking", "registry", "governance", "features")
 BUCKETS = ("artifacts", "lake")
 _KEYS = ("pk", "sk")
 _INDEX = ("by_hour_pk", "by_hour_sk")

@@ -209,17 +209,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _bucket(self, body: bytes) -> None:
         target = urlsplit(self.path)
-        bucket, _, key = unquote(target.path.removeprefix(_BUCKET_PATH)).partition("/")
-        assert bucket == "artifacts"
+        name, _, key = unquote(target.path.removeprefix(_BUCKET_PATH)).partition("/")
+        bucket: BucketName = "lake" if name == "lake" else "artifacts"
+        assert bucket == name
         query = parse_qs(target.query)
         if self.command == "PUT" and "upload" in query:
             etag = self.blobs.take_part(query["upload"][0], int(query["part"][0]), body)
             self._send(200, b"", {"ETag": f'"{etag}"'})
         elif self.command == "PUT":
-            self.blobs.put("artifacts", key, body)
+            self.blobs.put(bucket, key, body)
             self._send(200, b"", {})
         else:
-            self._get(self.blobs.get("artifacts", key).body)
+            self._get(self.blobs.get(bucket, key).body)
 
     def _get(self, whole: bytes) -> None:
         span = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("range", ""))

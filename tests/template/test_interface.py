@@ -15,7 +15,15 @@ RESOURCES: dict[str, Any] = STACK.template["Resources"]
 CONFIG: dict[str, Any] = RESOURCES["UiDistribution"]["Properties"]["DistributionConfig"]
 BEHAVIOURS: list[dict[str, Any]] = CONFIG["CacheBehaviors"]
 NEVER = {"Fn::FindInMap": ["CloudFrontPolicies", "Cache", "Never"]}
-NOT_OF_A_BROWSER = {"/", "$default", "/get-online-features", "/push", "/write-to-online-store"}
+NOT_OF_A_BROWSER = {
+    "/",
+    "$default",
+    "/get-online-features",
+    "/materialize",
+    "/materialize-incremental",
+    "/push",
+    "/write-to-online-store",
+}
 """The API's own root, whatever it does not know, and what Feast's clients call: they call the API itself."""
 
 

@@ -104,7 +104,9 @@ class FeatureStore:
         rows = datasets.training_rows(project, model, window.start, end, known_by=as_of, cache=self._cache, **options)
         if not rows.num_rows:
             raise InvalidInput(f"model {model} has no labelled rows in {window.start:%Y-%m-%d}/{end:%Y-%m-%d}")
-        digest, key = datasets.save(rows, blobs=self._blobs, workspace=self._workspace)
+        query = {"model": model, "start": window.start.isoformat(), "end": end.isoformat()}
+        about = datasets.about_model(project, declared, query, as_of)
+        digest, key = datasets.save(rows, blobs=self._blobs, workspace=self._workspace, about=about)
         times = rows[declared.time_column].to_numpy().astype("datetime64[us]")
         labels = np.asarray(rows[datasets.LABEL].to_numpy(), dtype=np.int8)
         ids = np.asarray(rows[declared.id_column].to_pylist(), dtype=object)

@@ -32,6 +32,7 @@ from modelwright.storage import (
     Stored,
     TableName,
     Update,
+    Version,
     Write,
     admissible,
     key_of,
@@ -39,6 +40,7 @@ from modelwright.storage import (
 
 _PAGE = 1000
 _SEPARATOR = "\x1f"
+_MARKER = "deleted"
 
 
 def holds(condition: Condition, item: Item | None) -> bool:
@@ -274,6 +276,29 @@ class MemoryBlobs:
         """See ``Blobs``."""
         for key in keys:
             self.delete(bucket, key)
+
+    def versions(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Version]:
+        """See ``Blobs``; the marker of a deletion is called so."""
+        rows: list[Version] = []
+        with self._lock:
+            for (where, key), stored in sorted(self._objects.items()):
+                if where == bucket and key.startswith(prefix) and key > after:
+                    deleted = (bucket, key) in self._deleted
+                    rows += [Version(key, _MARKER, True, marker=True)] if deleted else []
+                    last = stored[-1:] if not deleted else []
+                    rows += [Version(key, one.version, one in last) for one in reversed(stored)]
+        return iter(rows)
+
+    def delete_versions(self, bucket: BucketName, versions: Iterable[Version]) -> None:
+        """See ``Blobs``."""
+        with self._lock:
+            for one in versions:
+                place = (bucket, one.key)
+                if one.version == _MARKER:
+                    self._deleted.discard(place)
+                self._objects[place] = [s for s in self._objects.get(place, []) if s.version != one.version]
+                if not self._objects[place] and place not in self._deleted:
+                    del self._objects[place]
 
     def size(self, bucket: BucketName, key: str) -> int:
         """See ``Blobs``."""

@@ -43,6 +43,7 @@ class Meter:
     s3_reads: int = 0
     s3_writes: int = 0
     s3_bytes: int = 0
+    answers_not_logged: int = 0
 
     def take(self) -> dict[str, int]:
         """Return the counts and begin anew."""
@@ -53,7 +54,10 @@ class Meter:
 
 def item_size(item: Item) -> int:
     """Return the bytes that DynamoDB counts for an item."""
-    return sum(len(name.encode()) + _size(value) for name, value in item.items())
+    try:
+        return len("".join((*item, *item.values())).encode())
+    except TypeError:  # something in it is no text
+        return sum(len(name.encode()) + _size(value) for name, value in item.items())
 
 
 def _size(value: Any) -> int:
@@ -86,7 +90,7 @@ class MeteredTables:
     def batch_get(self, table: TableName, keys: Sequence[Key], attributes: Sequence[str] = ()) -> dict[Key, Item]:
         """See ``Tables``; each item is rounded up alone."""
         found = self._tables.batch_get(table, keys, attributes)
-        self._meter.read_units += sum(_units(item_size(item), _READ_UNIT) for item in found.values())
+        self._meter.read_units += sum([-(-item_size(item) // _READ_UNIT) for item in found.values()])
         self._meter.table_calls += _units(len(keys), 100)
         return found
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from modelwright.errors import InvalidInput, NotFound, Unavailable
-from modelwright.storage import BucketName, Listed, Stored
+from modelwright.storage import BucketName, Listed, Stored, Version
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -97,9 +97,27 @@ class S3Blobs:
 
     def delete_many(self, bucket: BucketName, keys: Iterable[str]) -> None:
         """See ``Blobs``."""
-        rest = iter(keys)
+        self._delete(bucket, ({"Key": key} for key in keys))
+
+    def versions(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Version]:
+        """See ``Blobs``."""
+        start: dict[str, Any] = {"KeyMarker": after} if after else {}
+        pages = self._client.get_paginator("list_object_versions")
+        for page in pages.paginate(Bucket=self._name(bucket), Prefix=prefix, **start):
+            rows = [Version(row["Key"], row["VersionId"], row["IsLatest"]) for row in page.get("Versions", [])]
+            rows += [
+                Version(r["Key"], r["VersionId"], r["IsLatest"], marker=True) for r in page.get("DeleteMarkers", [])
+            ]
+            yield from sorted((row for row in rows if row.key > after), key=lambda row: row.key)
+
+    def delete_versions(self, bucket: BucketName, versions: Iterable[Version]) -> None:
+        """See ``Blobs``."""
+        self._delete(bucket, ({"Key": one.key, "VersionId": one.version} for one in versions))
+
+    def _delete(self, bucket: BucketName, objects: Iterable[Any]) -> None:
+        rest = iter(objects)
         while some := list(islice(rest, _DELETED_AT_ONCE)):
-            wanted: Any = {"Objects": [{"Key": key} for key in some], "Quiet": True}
+            wanted: Any = {"Objects": some, "Quiet": True}
             answer = self._client.delete_objects(Bucket=self._name(bucket), Delete=wanted)
             if faults := answer.get("Errors"):
                 first = f"{faults[0].get('Key')} ({faults[0].get('Code')})"

@@ -11,14 +11,27 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from modelwright.cli import access, audit, models, promote, transfer, transitions, ui, webhooks
+from modelwright.cli import (
+    access,
+    audit,
+    feast,
+    features,
+    models,
+    parity,
+    projects,
+    promote,
+    transfer,
+    transitions,
+    ui,
+    webhooks,
+)
 from modelwright.cli.check import check
+from modelwright.cli.erase import erase
 from modelwright.cli.gc import gc
 from modelwright.client import full_name, whole_log
 from modelwright.errors import InvalidInput, LocalStackError
 from modelwright.governance import verifier
 from modelwright.local import stacks
-from modelwright.team import read_team
 
 app = typer.Typer(
     name="modelwright", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -42,10 +55,16 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(access.app, name="access")
 app.add_typer(audit.app, name="audit")
 app.command("gc")(gc)
+app.command("erase")(erase)
+transfer.imports.command("feast")(feast.import_feast)
 app.add_typer(transfer.imports, name="import")
 app.add_typer(transfer.exports, name="export")
 app.command("promote")(promote.promote)
 app.command("check")(check)
+app.command("apply")(projects.apply)
+app.add_typer(features.app, name="features")
+features.app.command("prove")(parity.prove)
+features.app.command("proofs")(parity.proofs)
 
 Workdir = Annotated[Path, typer.Option("--workdir", help="Folder whose .modelwright/ holds the local stack.")]
 Endpoint = Annotated[str, typer.Option("--endpoint", envvar="MODELWRIGHT_ENDPOINT", help="URL of a stack.")]
@@ -107,17 +126,6 @@ def logs(
     """Print what the functions of the local stack printed."""
     for line in stacks.stack(workdir).logs(function or None, follow=follow):
         typer.echo(line)
-
-
-@app.command()
-def apply(
-    folder: Annotated[Path, typer.Argument(help="Folder with modelwright.toml.")], endpoint: Endpoint = ""
-) -> None:
-    """Make a team's definitions take effect."""
-    team = read_team(folder)
-    stacks.apply(team, stacks.connect(endpoint))
-    models = ", ".join(team.project.models) or "no model"
-    typer.echo(f"{team.project.name} {team.digest[:12]}: {models}; {len(team.project.views)} views")
 
 
 @app.command()

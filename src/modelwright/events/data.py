@@ -81,7 +81,11 @@ class DriftDetected(Event):
 
 
 class FeaturesMaterialized(Event):
-    """Rows of an accepted upload are in the offline store and, where newest, online."""
+    """Rows of an accepted upload are in the offline store and, where newest, online.
+
+    Attributes:
+        held: how many of the same upload are held instead (``RowsHeld``).
+    """
 
     source: str
     upload_key: str
@@ -89,6 +93,12 @@ class FeaturesMaterialized(Event):
     rows: int
     online_items: int
     window: Window
+    held: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether there were new rows, and none of them had to be held."""
+        return self.rows > 0 and not self.held
 
 
 class TrainingSetSaved(Event):

@@ -81,6 +81,20 @@ class RowsHeld(Event):
     reasons: tuple[str, ...]
 
 
+class ParityRequested(Event):
+    """Serving and training of a feature service are to be compared; ``ParityProven`` or ``ParityFailed`` follow.
+
+    Attributes:
+        pairs: how many random (entity, time) pairs of the history are served again.
+        since: logged answers and times from here on; None: of the last week.
+    """
+
+    proof_id: str
+    service: str
+    pairs: int
+    since: datetime | None
+
+
 class ParityDifference(Value):
     """Values that differ between serving and training.
 
@@ -101,6 +115,8 @@ class ParityProven(Event):
         digest: of the report, which lies under it.
         rows: how many were compared.
         values: how many values that was.
+        project: digest of the project whose features they are.
+        features: which were compared.
     """
 
     service: str
@@ -109,10 +125,12 @@ class ParityProven(Event):
     rows: int
     values: int
     window: Window
+    project: str = ""
+    features: tuple[str, ...] = ()
 
 
 class ParityFailed(Event):
-    """What was served and what is trained on differ."""
+    """What was served and what is trained on differ; see ``ParityProven``."""
 
     service: str
     digest: str
@@ -121,6 +139,8 @@ class ParityFailed(Event):
     values: int
     window: Window
     differences: tuple[ParityDifference, ...]
+    project: str = ""
+    features: tuple[str, ...] = ()
 
 
 class FreshnessBroken(Event):
@@ -137,10 +157,10 @@ class FreshnessBroken(Event):
 
 
 class FreshnessRestored(Event):
-    """A view that was not fresh is so again."""
+    """A view that was not fresh is so again; ``newest`` is None where nobody waits for its rows any more."""
 
     view: str
-    newest: datetime
+    newest: datetime | None
 
 
 class ExpectationBroken(Event):
@@ -149,6 +169,14 @@ class ExpectationBroken(Event):
     view: str
     feature: str
     text: str
+    window: Window
+
+
+class ExpectationMet(Event):
+    """A feature's values, that were not what its view expects, are so again, or nobody expects it any more."""
+
+    view: str
+    feature: str
     window: Window
 
 

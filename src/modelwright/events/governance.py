@@ -14,6 +14,9 @@ class ProjectApplied(Event):
     models: tuple[str, ...]
     sources: tuple[str, ...]
     views: tuple[str, ...]
+    added_views: tuple[str, ...] = ()
+    changed_views: tuple[str, ...] = ()
+    removed_views: tuple[str, ...] = ()
 
 
 class AccessChanged(Event):

@@ -40,6 +40,7 @@ SKETCH = 1024
 MANTISSA_BITS = 6
 """A quantile is within 2^-(MANTISSA_BITS + 1), 0.8 %, of the value of a row that has the rank."""
 LARGEST_UNITS = 2**53
+_INFINITE = 0x7FF << 52
 _CELLS: Mapping[str, tuple[Kind, ...]] = {
     "count": ("values",),
     "sum": ("total",),
@@ -155,7 +156,7 @@ def contribution(cell: Cell, source: Source, values: Mapping[str, Any], rank: Ra
         case "buckets":
             return {bucket(float(value)): 1}
         case _:
-            return value
+            return value + 0.0 if isinstance(value, float) else value  # of 0.0 and -0.0 neither is the smaller
 
 
 def merged(kind: Kind, states: Iterable[Any]) -> Any:
@@ -239,6 +240,8 @@ def middle(place: int) -> float:
     if not place:
         return 0.0
     bits = ((abs(place) - 1) << (52 - MANTISSA_BITS)) | (1 << (51 - MANTISSA_BITS))
+    if bits >= _INFINITE:
+        return math.copysign(math.inf, place)
     (value,) = struct.unpack("<d", struct.pack("<q", bits))
     return math.copysign(value, place)
 

@@ -1,7 +1,14 @@
-"""Training sets: labelled rows with what was known when each was asked, stored under their content's digest."""
+"""Datasets: rows with what was known when each was asked, stored under their content's digest.
+
+Beside a dataset lies what is said of it as JSON (``About``): its columns and their profile, what was asked, as of
+when, the versions of the views and the digest of the project. A training set is a dataset with labels.
+"""
 
 import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,12 +19,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from modelwright.context import Call
 from modelwright.errors import InvalidInput, TooLarge
 from modelwright.events import TrainingSetSaved, Window
-from modelwright.features.history import AVAILABLE, KEY, History, empty, numbers, parquet
-from modelwright.features.layout import dataset_path, micros
+from modelwright.features.history import AVAILABLE, KEY, UNTIL, History, empty, numbers, parquet
+from modelwright.features.layout import about_path, dataset_path, micros
 from modelwright.features.offline import historical
-from modelwright.log import Happened, Log, stream_of
+from modelwright.features.plan import plan_of
+from modelwright.log import Happened, Log, canonical, stream_of
 from modelwright.project import Model, Project
-from modelwright.storage import Absent, Blobs, Key, Put, Tables
+from modelwright.storage import Absent, Blobs, Key, Put, Tables, Write
 
 LABEL = "label"
 MOST_ROWS = 400_000
@@ -36,7 +44,7 @@ class TrainingSetQuery(BaseModel):
 
 
 class TrainingSet(BaseModel):
-    """A saved training set; asked again with its ``as_of`` it is the same, unless rows came late or were corrected."""
+    """A saved training set; asked again with its ``as_of`` it is the same, whatever was corrected since."""
 
     model_config = ConfigDict(frozen=True)
     digest: str
@@ -45,6 +53,27 @@ class TrainingSet(BaseModel):
     as_of: datetime
     features: tuple[str, ...]
     url: str = ""
+
+
+class About(BaseModel):
+    """What is said of a dataset.
+
+    Attributes:
+        query: what was asked.
+        as_of: what became known later is not in it.
+        features: the columns that are features.
+        views: versions of the views that they are of.
+        project: digest of the project that declares them.
+        private: columns of whose values nothing is told.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    query: dict[str, Any]
+    as_of: datetime | None
+    features: tuple[str, ...]
+    views: dict[str, int]
+    project: str
+    private: tuple[str, ...] = ()
 
 
 def training_rows(
@@ -69,8 +98,8 @@ def training_rows(
         model: the model or its name.
         start: of the window of the model's time column.
         end: of that window.
-        known_by: a label that became available later (where the source does not say when: that came later) is
-            not seen; of a label that was corrected only the correction is there (``history``).
+        known_by: labels are as they were known then: one that became available later (where the source does not
+            say when: that came later) is not seen, and neither is a correction that did.
         blobs: the lake, and the wheel of the team's code.
         tables: manifests.
         workspace: whose.
@@ -86,17 +115,49 @@ def training_rows(
     examples = _examples(project, model, Window(start=start, end=end), micros(known_by), history, most)
     labels = pc.greater(examples[model.label.column].cast(pa.float64()), model.label.above).cast(pa.int8())
     asked = examples.select(list(model.request))
-    rows = historical(project, model, asked, blobs=blobs, tables=tables, workspace=workspace, cache=cache)
+    stores: dict[str, Any] = {"blobs": blobs, "tables": tables, "workspace": workspace, "cache": cache}
+    rows = historical(project, model, asked, known_by=known_by, **stores)
     return rows.append_column(LABEL, labels)
 
 
-def save(rows: pa.Table, *, blobs: Blobs, workspace: str) -> tuple[str, str]:
-    """Store a training set under its content's digest and return digest and key."""
-    body = parquet(rows.replace_schema_metadata(None).combine_chunks())
+def save(rows: pa.Table, *, blobs: Blobs, workspace: str, about: About | None = None) -> tuple[str, str]:
+    """Store a dataset under its content's digest, and beside it what is said of it; return digest and key."""
+    table = rows.replace_schema_metadata(None).combine_chunks()
+    body = parquet(table)
     digest = hashlib.sha256(body).hexdigest()
     key = dataset_path(workspace, digest)
     blobs.put("lake", key, body)
+    if about is not None:
+        told = {
+            "digest": digest,
+            "rows": table.num_rows,
+            "bytes": len(body),
+            **about.model_dump(mode="json", exclude={"private"}),
+            "columns": [_profile(table, name, name in about.private) for name in table.column_names],
+        }
+        blobs.put("lake", about_path(workspace, digest), canonical(told))
     return digest, key
+
+
+def announced(
+    workspace: str, digest: str, query: Mapping[str, Any], rows: int, views: Iterable[str], tables: Tables
+) -> list[Write]:
+    """Return the write that remembers that a dataset was announced; none if it was before."""
+    known = Key(f"WS#{workspace}#DATASET#{digest}", "SAVED")
+    if tables.get("features", known) is not None:
+        return []
+    item = {**known._asdict(), "query": json.dumps(query), "rows": rows, "views": list(views)}
+    return [Put("features", item, Absent())]
+
+
+def about_model(project: Project, model: Model, query: Mapping[str, Any], as_of: datetime | None) -> About:
+    """Return what is said of a model's training set."""
+    plan = plan_of(project, model)
+    views = {name: view.version for name, view in plan.views.items()}
+    private = tuple(name for name in model.request if name not in model.inputs)
+    return About(
+        query=dict(query), as_of=as_of, features=model.inputs, views=views, project=project.digest, private=private
+    )
 
 
 def build(
@@ -130,9 +191,10 @@ def build(
     rows = training_rows(project, model, query.start, query.end, known_by=as_of, cache=cache, most=most, **options)
     if not rows.num_rows:
         raise InvalidInput(f"{query.model} has no labelled rows from {query.start} to {query.end}")
-    digest, key = save(rows, blobs=blobs, workspace=call.workspace)
-    known = Key(f"WS#{call.workspace}#DATASET#{digest}", "SAVED")
-    if tables.get("features", known) is None:
+    about = about_model(project, model, query.model_dump(mode="json"), as_of)
+    digest, key = save(rows, blobs=blobs, workspace=call.workspace, about=about)
+    writes = announced(call.workspace, digest, about.query, rows.num_rows, about.views, tables)
+    if writes:
         event = TrainingSetSaved(
             request_id=call.correlation_id,
             model=query.model,
@@ -143,9 +205,7 @@ def build(
             features=model.inputs,
             as_of=as_of,
         )
-        item = {**known._asdict(), "query": query.model_dump_json(), "rows": rows.num_rows}
-        happened = Happened(stream_of(call.workspace, "TRAINING", query.model), event)
-        log.commit(call, [happened], [Put("features", item, Absent())])
+        log.commit(call, [Happened(stream_of(call.workspace, "TRAINING", query.model), event)], writes)
     url = blobs.presigned_get("lake", key)
     return TrainingSet(digest=digest, key=key, rows=rows.num_rows, as_of=as_of, features=model.inputs, url=url)
 
@@ -182,5 +242,20 @@ def _examples(
 def _chosen(model: Model, rows: pa.Table, start_us: int, end_us: int, known_us: int) -> pa.Table:
     times = rows[model.time_column].cast(pa.int64())
     asked = pc.and_(pc.greater_equal(times, start_us), pc.less(times, end_us))
-    labelled = pc.and_(pc.is_valid(rows[model.label.column]), pc.less_equal(rows[AVAILABLE], known_us))
-    return rows.filter(pc.and_(asked, labelled))
+    known = pc.and_(pc.less_equal(rows[AVAILABLE], known_us), pc.greater(rows[UNTIL], known_us))
+    return rows.filter(pc.and_(asked, pc.and_(pc.is_valid(rows[model.label.column]), known)))
+
+
+def _profile(table: pa.Table, name: str, private: bool) -> dict[str, Any]:
+    """Return a column's name, type and profile; of texts, and of columns that are private, no values."""
+    column = table[name]
+    found: dict[str, Any] = {"name": name, "type": str(column.type), "n": len(column), "nulls": column.null_count}
+    if private or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return found
+    span = pc.min_max(column).as_py()
+    return {**found, **{k: _finite(v) for k, v in {**span, "mean": pc.mean(column).as_py()}.items()}}
+
+
+def _finite(value: float | None) -> float | str | None:
+    """Return a number as JSON can say it."""
+    return value if value is None or isfinite(value) else str(value)

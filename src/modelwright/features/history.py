@@ -1,18 +1,17 @@
-"""The offline store: every row of a source once, in immutable Parquet partitions by week of availability.
+"""The offline store: every version of every row of a source, in immutable Parquet partitions by week of availability.
 
 A partition's object is named by its content, and the source's manifest, which is replaced under a
 version, says which objects count: readers never see half a change, and equal rows give equal bytes in
-whatever order they came. Beside its columns a row has ``_key`` (64 bits of its source's key),
-``_available`` (microseconds) and ``_arrival``; of rows with one key the newest by availability, then
-arrival, is kept.
+whatever order they came. Beside its columns a row has ``_key`` (64 bits of its source's key), ``_available``
+(microseconds), ``_arrival``, and ``_until``.
 
-So a correction takes the place of what it corrects, at its own availability: a read as of an earlier time
-finds neither of the two, and does not see what was served then.
+Rows with one key are versions of one row, in order of availability, then arrival. A version counts from its
+availability until that of the next (``_until``; ``NEVER`` where there is none), so that a correction erases
+nothing: as of a time before it, what was known then is still there. A version that ends when it begins was never seen.
 """
 
 import hashlib
 import io
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,12 +25,15 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from modelwright.errors import InvalidInput
-from modelwright.features.layout import WEEK_US, partition_path, row_key, source_key
+from modelwright.features.aggregates import NEVER
+from modelwright.features.caching import kept
+from modelwright.features.layout import WEEK_US, partition_path, row_key, source_key, summary_path
+from modelwright.features.summaries import summarised
 from modelwright.project import ColumnType, Source
 from modelwright.storage import Absent, Blobs, Is, Put, Tables
 
 Ints = npt.NDArray[np.int64]
-KEY, AVAILABLE, ARRIVAL = "_key", "_available", "_arrival"
+KEY, AVAILABLE, ARRIVAL, UNTIL = "_key", "_available", "_arrival", "_until"
 TIME = pa.timestamp("us", tz="UTC")
 ARROW: dict[ColumnType, Any] = {
     "string": pa.string(),
@@ -40,8 +42,9 @@ ARROW: dict[ColumnType, Any] = {
     "boolean": pa.bool_(),
     "timestamp": TIME,
 }
-_CACHED = 160
 _THREADS = 8
+_LARGE = 400_000
+"""More rows than this are read one partition after the other, and not kept: one at a time is enough memory."""
 
 
 class Partition(BaseModel):
@@ -82,14 +85,22 @@ class History:
         tables: where manifests are.
         workspace: whose.
         cache: decoded partitions, kept between calls; partitions are immutable, so they never go stale.
+        known_by: joins see what was known then, in microseconds; None: everything.
+
+    Attributes:
+        prepared: what an engine makes of partitions, by their digests.
     """
 
-    def __init__(self, *, blobs: Blobs, tables: Tables, workspace: str, cache: dict[str, Any]) -> None:
+    def __init__(
+        self, *, blobs: Blobs, tables: Tables, workspace: str, cache: dict[str, Any], known_by: int | None = None
+    ) -> None:
         self._blobs = blobs
         self._tables = tables
         self._workspace = workspace
         self._decoded = kept(cache, "features.partitions")
         self._keys = kept(cache, "features.keys")
+        self.prepared = kept(cache, "features.prepared")
+        self.known_by = known_by
 
     def manifest(self, source: str) -> Manifest:
         """Return a source's manifest; one that never had rows has an empty one."""
@@ -105,32 +116,60 @@ class History:
         }
         return Put("features", item, Is("v", old.version) if old.version else Absent())
 
-    def rows(self, declared: Source, source: str, partitions: Sequence[Partition]) -> list[pa.Table]:
-        """Return the rows of partitions as declared now; what is not cached is read in parallel."""
-        missing = [p for p in partitions if (source, p.digest) not in self._decoded]
-        for partition, table in zip(missing, _parallel(lambda p: self._read(source, p), missing), strict=True):
-            remember(self._decoded, (source, partition.digest), table, max(_CACHED, len(partitions)))
-        return [conformed(declared, self._decoded[source, p.digest]) for p in partitions]
+    def rows(
+        self,
+        declared: Source,
+        source: str,
+        partitions: Sequence[Partition],
+        columns: Sequence[str] = (),
+        *,
+        known_by: int | None = None,
+    ) -> list[pa.Table]:
+        """Return the rows of partitions as declared now; what is not cached is read in parallel.
+
+        Args:
+            declared: the source.
+            source: its name.
+            partitions: which.
+            columns: only these, of the declared ones and those that every row has; none: all.
+            known_by: as they were known then, in microseconds: no version that became known later, none ended by one.
+        """
+        wanted = tuple(columns)
+        found = {p.digest: self._kept(source, p, wanted) for p in partitions}
+        missing = [p for p in partitions if found[p.digest] is None]
+        for partition, table in zip(missing, _parallel(lambda p: self._read(source, p, wanted), missing), strict=True):
+            found[partition.digest] = table
+            if sum(p.rows for p in missing) <= _LARGE:
+                self._decoded.put((source, partition.digest, wanted), table, table.nbytes)
+        read = [conformed(declared, found[p.digest], wanted) for p in partitions]
+        return read if known_by is None else [_known(rows, known_by) for rows in read]
 
     def keys(self, source: str, partitions: Sequence[Partition]) -> list[npt.NDArray[np.uint64]]:
-        """Return the sorted row keys of partitions."""
-        missing = [p for p in partitions if (source, p.digest) not in self._keys]
-        for partition, found in zip(missing, _parallel(lambda p: self._read_keys(source, p), missing), strict=True):
-            remember(self._keys, (source, partition.digest), found, max(_CACHED, len(partitions)))
-        return [self._keys[source, p.digest] for p in partitions]
+        """Return the sorted row keys of partitions, one per version."""
+        found = {p.digest: self._keys.get((source, p.digest)) for p in partitions}
+        missing = [p for p in partitions if found[p.digest] is None]
+        for partition, keys in zip(missing, _parallel(lambda p: self._read_keys(source, p), missing), strict=True):
+            found[partition.digest] = keys
+            self._keys.put((source, partition.digest), keys, keys.nbytes)
+        return [found[p.digest] for p in partitions]
+
+    def body(self, source: str, partition: Partition) -> bytes:
+        """Return a partition's object as it is stored."""
+        return self._blobs.get("lake", partition_path(self._workspace, source, partition.week, partition.digest)).body
 
     def store(self, source: str, declared: Source, week: int, rows: pa.Table) -> Partition:
         """Write a week's rows and return their partition; equal rows in any order are the same object."""
-        order = np.lexsort((numbers(rows[KEY]), numbers(rows[AVAILABLE])))
+        order = np.lexsort((arrival_ranks(rows), numbers(rows[KEY]), numbers(rows[AVAILABLE])))
         rows = rows.take(pa.array(order)).combine_chunks()
         body = parquet(rows)
         digest = hashlib.sha256(body).hexdigest()
         keys = np.sort(_unsigned(rows[KEY]))
         path = partition_path(self._workspace, source, week, digest)
         self._blobs.put("lake", _keys_path(path), keys.astype("<u8").tobytes())
+        self._blobs.put("lake", summary_path(path), summarised(declared, rows, rows[AVAILABLE]))
         self._blobs.put("lake", path, body)
-        remember(self._decoded, (source, digest), rows)
-        remember(self._keys, (source, digest), keys)
+        self._decoded.put((source, digest, ()), rows, rows.nbytes)
+        self._keys.put((source, digest), keys, keys.nbytes)
         events, available = pc.min_max(rows[declared.event_time].cast(pa.int64())), pc.min_max(rows[AVAILABLE])
         known = events["min"].as_py() is not None
         return Partition(
@@ -143,9 +182,12 @@ class History:
             available_high=available["max"].as_py(),
         )
 
-    def _read(self, source: str, partition: Partition) -> pa.Table:
-        path = partition_path(self._workspace, source, partition.week, partition.digest)
-        return decoded(self._blobs.get("lake", path).body).combine_chunks()
+    def _kept(self, source: str, partition: Partition, columns: tuple[str, ...]) -> pa.Table | None:
+        whole = self._decoded.get((source, partition.digest, ()))
+        return self._decoded.get((source, partition.digest, columns)) if whole is None else whole
+
+    def _read(self, source: str, partition: Partition, columns: Sequence[str]) -> pa.Table:
+        return decoded(self.body(source, partition), columns).combine_chunks()
 
     def _read_keys(self, source: str, partition: Partition) -> npt.NDArray[np.uint64]:
         path = partition_path(self._workspace, source, partition.week, partition.digest)
@@ -159,57 +201,104 @@ class Folded:
     Attributes:
         partitions: of the source now, by week.
         incoming: all rows that came.
-        added: of them, those that are now in the store.
-        superseded: versions of rows, in the store before or among those that came, that lost to a newer one.
-        winners: those newer ones, in the same order.
+        added: of them, the versions that are new in the store, each with its ``_until``.
+        ended: versions that were in the store and now end earlier, each with its new ``_until``.
     """
 
     partitions: tuple[Partition, ...]
     incoming: pa.Table
     added: pa.Table
-    superseded: pa.Table
-    winners: pa.Table
+    ended: pa.Table
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """A partition that holds versions of rows that came.
+
+    Attributes:
+        partition: the partition.
+        rows: all of its rows.
+        places: where in them those versions are.
+    """
+
+    partition: Partition
+    rows: pa.Table
+    places: Ints
 
 
 def fold(history: History, source: str, declared: Source, manifest: Manifest, rows: pa.Table) -> Folded:
     """Put canonical rows (``canonical``) into a source's partitions, writing those that change.
 
-    Nothing counts before the manifest is replaced.
+    A version that is there (same key, availability and arrival) changes nothing; of those that come twice at once
+    the last counts. Nothing counts before the manifest is replaced.
     """
-    incoming = rows = rows.select(_names(declared))
-    rows, lost, won = newest(incoming)
-    keep = np.ones(rows.num_rows, dtype=bool)
-    keys = _unsigned(rows[KEY])
-    order = np.argsort(keys, kind="stable")
+    incoming = rows.select(_came(declared))
+    touched = _touched(history, source, declared, manifest, np.unique(_unsigned(incoming[KEY])))
+    there = [_taken(each.rows, each.places) for each in touched]
+    known = pa.concat_tables([empty(declared), *there]).combine_chunks()
+    versions = [AVAILABLE, ARRIVAL, KEY]
+    both = pa.concat_tables([known.select(versions), incoming.select(versions)]).combine_chunks()
+    count, until = known.num_rows, _ends(both, known.num_rows)
+    fresh = np.flatnonzero(until[count:] >= 0)
+    added = incoming if len(fresh) == incoming.num_rows else _taken(incoming, fresh)
+    added = added.append_column(UNTIL, pa.array(until[count:][fresh]))
+    moved = until[:count] != numbers(known[UNTIL])
+    ended = _until(_taken(known, np.flatnonzero(moved)), until[:count][moved])
     left: dict[int, pa.Table] = {}
-    losers, winners = [lost], [won]
-    for partition, theirs in zip(manifest.partitions, history.keys(source, manifest.partitions), strict=True):
-        place = np.searchsorted(theirs, keys)
-        there = theirs[np.minimum(place, len(theirs) - 1)] == keys
-        if not there.any():
-            continue
-        (old,) = history.rows(declared, source, [partition])
-        stored = _unsigned(old[KEY])
-        match = np.flatnonzero(np.isin(stored, keys[there]))
-        mine = order[np.searchsorted(keys[order], stored[match])]
-        newer, same = _compared(rows, mine, old, match)
-        keep[mine[~newer]] = False
-        older = ~newer & ~same
-        losers.extend((_taken(old, match[newer]), _taken(rows, mine[older])))
-        winners.extend((_taken(rows, mine[newer]), _taken(old, match[older])))
-        if newer.any():
-            mask = np.ones(old.num_rows, dtype=bool)
-            mask[match[newer]] = False
-            left[partition.week] = old.filter(pa.array(mask))
-    added = rows.filter(pa.array(keep))
+    first = 0
+    for each in touched:
+        place = slice(first, first + len(each.places))
+        first = place.stop
+        if moved[place].any():
+            ends = numbers(each.rows[UNTIL]).copy()
+            ends[each.places] = until[place]
+            left[each.partition.week] = _until(each.rows, ends)
     partitions = _rewritten(history, source, declared, manifest, left, added)
-    return Folded(partitions, incoming, added, pa.concat_tables(losers), pa.concat_tables(winners))
+    return Folded(partitions, incoming, added, ended)
+
+
+def _touched(
+    history: History, source: str, declared: Source, manifest: Manifest, keys: npt.NDArray[np.uint64]
+) -> list[_Touched]:
+    found = []
+    for partition, theirs in zip(manifest.partitions, history.keys(source, manifest.partitions), strict=True):
+        place = np.minimum(np.searchsorted(theirs, keys), len(theirs) - 1)
+        there = theirs[place] == keys
+        if there.any():
+            (rows,) = history.rows(declared, source, [partition])
+            found.append(_Touched(partition, rows, np.flatnonzero(np.isin(_unsigned(rows[KEY]), keys[there]))))
+    return found
+
+
+def _ends(rows: pa.Table, stored: int) -> Ints:
+    """Return until when each version counts; -1 for rows that are the same version as one before or beside them.
+
+    Args:
+        rows: versions; the first ``stored`` of them are in the store, the others came.
+        stored: how many.
+    """
+    keys, available, came = _unsigned(rows[KEY]), numbers(rows[AVAILABLE]), arrival_ranks(rows)
+    latest_first = np.concatenate([np.full(stored, -rows.num_rows), -np.arange(rows.num_rows - stored)])
+    order = np.lexsort((latest_first, came, available, keys))
+    repeated = np.zeros(rows.num_rows, dtype=bool)
+    repeated[1:] = (np.diff(keys[order]) == 0) & (np.diff(available[order]) == 0) & (np.diff(came[order]) == 0)
+    versions = order[~repeated]
+    until = np.full(rows.num_rows, -1)
+    until[versions] = NEVER
+    followed = np.flatnonzero(np.diff(keys[versions]) == 0)
+    until[versions[followed]] = available[versions[followed + 1]]
+    return until
+
+
+def _until(rows: pa.Table, ends: Ints) -> pa.Table:
+    return rows.set_column(rows.column_names.index(UNTIL), UNTIL, pa.array(ends))
 
 
 def empty(declared: Source) -> pa.Table:
     """Return a stored table without rows."""
     schema = {name: ARROW[column.type] for name, column in declared.columns.items()}
-    return pa.schema({**schema, AVAILABLE: pa.int64(), ARRIVAL: pa.string(), KEY: pa.uint64()}).empty_table()
+    own = {AVAILABLE: pa.int64(), ARRIVAL: pa.string(), KEY: pa.uint64(), UNTIL: pa.int64()}
+    return pa.schema({**schema, **own}).empty_table()
 
 
 def canonical(declared: Source, table: pa.Table, *, now_us: int, arrival: str) -> pa.Table:
@@ -233,20 +322,6 @@ def canonical(declared: Source, table: pa.Table, *, now_us: int, arrival: str) -
     return pa.table(columns)
 
 
-def newest(rows: pa.Table) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return the newest row of each key (by availability, arrival, then place), and the others beside theirs."""
-    keys = _unsigned(rows[KEY])
-    order = np.lexsort((arrival_ranks(rows), numbers(rows[AVAILABLE]), keys))
-    ends = np.ones(len(order), dtype=bool)
-    ends[:-1] = keys[order][1:] != keys[order][:-1]
-    if ends.all():
-        return rows, rows.slice(0, 0), rows.slice(0, 0)
-    last = np.flatnonzero(ends)
-    others = np.flatnonzero(~ends)
-    winner = last[np.searchsorted(last, others)]
-    return _taken(rows, np.sort(order[last])), _taken(rows, order[others]), _taken(rows, order[winner])
-
-
 def arrival_ranks(rows: pa.Table) -> Ints:
     """Return the place of each row's arrival among all of them."""
     column = rows[ARRIVAL].combine_chunks()
@@ -257,15 +332,28 @@ def arrival_ranks(rows: pa.Table) -> Ints:
     return cast(Ints, ranks[np.asarray(encoded.indices)]) if names else ranks
 
 
-def conformed(declared: Source, table: pa.Table) -> pa.Table:
-    """Return stored rows with the columns declared now: those declared since are null."""
-    names = _names(declared)
-    if table.column_names == names:
-        return table
+def conformed(declared: Source, table: pa.Table, columns: Sequence[str] = ()) -> pa.Table:
+    """Return stored rows with the columns and types declared now (new ones are null), or only some columns."""
+    names = list(columns) or [*_came(declared), UNTIL]
+    kinds = {name: ARROW[declared.columns[name].type] for name in names if name in declared.columns}
+    for place, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
+        if kinds.get(name, kind) != kind:  # it was declared narrower when these were stored
+            table = table.set_column(place, name, table[name].cast(kinds[name]))
     for name in names:
-        if name not in table.column_names:
+        if name == UNTIL and name not in table.column_names:
+            table = table.append_column(UNTIL, pa.array(np.full(table.num_rows, NEVER)))
+        elif name not in table.column_names:
             table = table.append_column(name, pa.nulls(table.num_rows, ARROW[declared.columns[name].type]))
-    return table.select(names)
+    if columns and ARRIVAL in columns and pa.types.is_string(table.schema.field(ARRIVAL).type):
+        place = table.column_names.index(ARRIVAL)
+        table = table.set_column(place, ARRIVAL, table[ARRIVAL].dictionary_encode())
+    return table if table.column_names == names else table.select(names)
+
+
+def _known(rows: pa.Table, known_by: int) -> pa.Table:
+    rows = rows.filter(pc.less_equal(rows[AVAILABLE], known_by))
+    ends = numbers(rows[UNTIL])
+    return _until(rows, np.where(ends <= known_by, ends, NEVER))
 
 
 def numbers(column: Any) -> Ints:
@@ -285,29 +373,18 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def decoded(body: bytes) -> pa.Table:
-    """Return the table that a Parquet file holds; raises ``InvalidInput`` when it is none."""
+def decoded(body: bytes, columns: Sequence[str] = ()) -> pa.Table:
+    """Return the table that a Parquet file holds, or only some columns of it; raises ``InvalidInput`` if it is none."""
     try:
-        return pq.read_table(pa.BufferReader(body), use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(body), read_dictionary=[ARRIVAL] if ARRIVAL in columns else None)
+        wanted = [name for name in file.schema_arrow.names if name in columns] if columns else None
+        return file.read(wanted, use_threads=file.metadata.num_rows > _LARGE // 4)
     except pa.ArrowInvalid as error:
         raise InvalidInput(f"the object is no Parquet file: {error}") from error
 
 
-def kept(cache: dict[str, Any], name: str) -> "OrderedDict[Any, Any]":
-    """Return a named part of a function's cache."""
-    part: OrderedDict[Any, Any] = cache.setdefault(name, OrderedDict())
-    return part
-
-
-def remember(part: "OrderedDict[Any, Any]", key: Any, value: Any, limit: int = _CACHED) -> None:
-    """Put a value into a part of the cache and drop the oldest over the limit."""
-    part[key] = value
-    while len(part) > limit:
-        part.popitem(last=False)
-
-
 def _parallel(read: Callable[[Partition], Any], partitions: Sequence[Partition]) -> Iterator[Any]:
-    if len(partitions) < 2:
+    if len(partitions) < 2 or sum(partition.rows for partition in partitions) > _LARGE:
         return (read(partition) for partition in partitions)
     with ThreadPoolExecutor(_THREADS) as pool:
         return iter(list(pool.map(read, partitions)))
@@ -325,32 +402,16 @@ def _rewritten(
             parts.append(left[week])
         elif week in partitions:
             parts.extend(history.rows(declared, source, [partitions[week]]))
-        rows = pa.concat_tables([part.select(_names(declared)) for part in parts])
-        if rows.num_rows:
-            partitions[week] = history.store(source, declared, week, rows)
-        else:
-            del partitions[week]
+        partitions[week] = history.store(source, declared, week, pa.concat_tables(parts))
     return tuple(partitions[week] for week in sorted(partitions))
 
 
-def _names(declared: Source) -> list[str]:
+def _came(declared: Source) -> list[str]:
     return [*declared.columns, AVAILABLE, ARRIVAL, KEY]
 
 
 def _taken(rows: pa.Table, places: Any) -> pa.Table:
     return rows.take(pa.array(places, pa.int64()))
-
-
-def _compared(
-    rows: pa.Table, mine: Ints, old: pa.Table, theirs: Ints
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Say which of our rows are newer than theirs, and which are the same version."""
-    ours, stored = numbers(rows[AVAILABLE])[mine], numbers(old[AVAILABLE])[theirs]
-    arrivals = [_taken(rows.select([ARRIVAL]), mine), _taken(old.select([ARRIVAL]), theirs)]
-    both = arrival_ranks(pa.concat_tables(arrivals))
-    came, before = both[: len(mine)], both[len(mine) :]
-    newer = (ours > stored) | ((ours == stored) & (came > before))
-    return newer, (ours == stored) & (came == before)
 
 
 def _column(table: pa.Table, name: str, kind: ColumnType) -> Any:

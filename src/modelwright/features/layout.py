@@ -8,13 +8,22 @@ accepted object  ``WS#<ws>#SOURCE#<source>``             ``ACCEPTED#<digest>``  
 pushed rows      ``WS#<ws>#SOURCE#<source>``             ``PUSHED#<digest>``   get: was this push taken, and when?
 waiting rows     ``WS#<ws>#SOURCE#<source>``             ``PENDING#<digest>``  query by prefix: pushes to fold in
 newest rows      ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``LATEST``            batch get: a latest view's few newest
-tiles            ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``WINDOWS``           batch get: a window view's hourly sums
-rows in tiles    ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``FOLDED#<chunk>``    batch get: is this row in the tiles?
+tiles            ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``WINDOWS``           batch get: a window view's tiles
+their parts      ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``PART#<v>#<digest>``  batch get: of tiles beyond 300 KB
+rows in tiles    ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``FOLDED#<v>#<digest>``  batch get: is this row in the tiles?
 saved dataset    ``WS#<ws>#DATASET#<digest>``            ``SAVED``             get: was this training set announced?
+expectations     ``WS#<ws>#SOURCE#<source>``             ``EXPECTATIONS``      get: which features are not as expected?
+proof of parity  ``WS#<ws>#PARITY#<service>``            ``<proof id>``        query: newest proofs; get: how is it?
+freshness        ``WS#<ws>#FRESHNESS``                   ``VIEWS``             get: which views wait for rows?
+adopted views    ``WS#<ws>#ADOPTED``                     ``VIEWS``             get: as what was each view filled?
 ===============  ======================================  ====================  =======================================
 
 The lake holds ``offline/<ws>/<source>/<week>/<digest>.parquet`` (rows whose availability lies in that
-week since 1970) beside ``<digest>.keys`` (their sorted row keys), and ``pushed/<ws>/<source>/<digest>.json``.
+week since 1970) beside ``<digest>.keys`` (their sorted row keys) and ``<digest>.summary`` (``summaries``), and
+``pushed/<ws>/<source>/<digest>.json``.
+Saved datasets lie in ``datasets/`` with what is said of each beside it (``datasets``); what a job was asked in
+``jobs/`` and uploads for it in ``entities/``, until it is over (``jobs``).
+What services answered lies in ``serving/`` (``serving_log``), proofs of parity in ``proofs/`` (``parity_report``).
 All objects are immutable; the manifest says which ones count.
 
 Times are integers: microseconds since 1970 in UTC; an *hour* is a number of hours since then.
@@ -30,7 +39,8 @@ from modelwright.storage import Key
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 HOUR_US = 3_600_000_000
-WEEK_US = 7 * 24 * HOUR_US
+DAY_US = 24 * HOUR_US
+WEEK_US = 7 * DAY_US
 LATEST, WINDOWS = "LATEST", "WINDOWS"
 PENDING = "PENDING#"
 
@@ -80,9 +90,29 @@ def partition_path(workspace: str, source: str, week: int, digest: str) -> str:
     return f"offline/{workspace}/{source}/{week:05d}/{digest}.parquet"
 
 
+def summary_path(path: str) -> str:
+    """Return where what is said of a partition's values lies, beside it (``summaries``)."""
+    return path.removesuffix(".parquet") + ".summary"
+
+
 def dataset_path(workspace: str, digest: str) -> str:
     """Return where a saved training set lies in the lake."""
     return f"datasets/{workspace}/{digest}.parquet"
+
+
+def about_path(workspace: str, digest: str) -> str:
+    """Return where what is said of a saved dataset lies, beside it."""
+    return f"datasets/{workspace}/{digest}.json"
+
+
+def query_path(workspace: str, job_id: str) -> str:
+    """Return where what a job was asked lies in the lake, until it is over."""
+    return f"jobs/{workspace}/{job_id}.json"
+
+
+def entities_path(workspace: str, upload: str) -> str:
+    """Return where uploaded entities lie in the lake, until the job that is asked of them is over."""
+    return f"entities/{workspace}/{upload}"
 
 
 def _part(value: object) -> str:

@@ -1,44 +1,124 @@
-"""The online store: one item per entity and view, read in one batch and written under versions.
+"""Reading the online store: features of many entities as of a time, from one item per entity and view.
 
-What an item holds is made by ``latest`` and ``windows``; this module stores it and answers from it, in
-plain Python. A write that lost a race is made again from what is there now, so that an older event
-never overwrites a newer one, whoever comes last.
+All items that a request needs are read in one batch, with the attributes of the features asked for and no others. What
+is read stays columns of JSON text as far as it can: who answers in JSON passes the text on, and who computes with the
+values gets them of a whole column at once.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from typing import Any, Literal, TypeVar
 
-from modelwright.errors import ConditionFailed, InvalidInput, Unavailable
+from modelwright.errors import InvalidInput
 from modelwright.features import latest, windows
-from modelwright.features.latest import Newest, Version
-from modelwright.features.layout import HOUR_US, LATEST, WINDOWS, entity_key, micros, moment, spelled
-from modelwright.features.plan import Load, compute, functions_of, plan_of
-from modelwright.features.rows import Row, asked, typed
-from modelwright.features.windows import Added, Recent, Tiles
-from modelwright.project import Project, Service, Source, View
-from modelwright.storage import Absent, Is, Item, Key, Put, Tables, Write
+from modelwright.features.aggregates import NEVER
+from modelwright.features.layout import LATEST, WINDOWS, entity_key, micros, moment, spelled
+from modelwright.features.plan import Load, Plan, compute, functions_of, plan_of
+from modelwright.features.rows import READERS, asked
+from modelwright.project import ColumnType, Project, Service, View
+from modelwright.storage import Item, Key, Tables
 
 Status = Literal["PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE"]
-_ATTEMPTS = 12
-_GROUP = 50
-_GROUP_BYTES = 2_000_000
+NULL = "null"
+_NOWHERE = (-1, 0, False)
+_ONE_ROW = 4
+_QUOTED = '"'
+T = TypeVar("T")
 
 
-class Served(NamedTuple):
-    """A feature's value as of a time, Feast's status of it, and the event time it is from (0: none)."""
+@dataclass(frozen=True)
+class Origin:
+    """Where the features of a view come from, for each entity of a request.
 
-    value: Any
-    status: Status
-    event: int
+    Attributes:
+        statuses: of the row that is served, or why none is.
+        events: its event time in microseconds; 0 if there is none.
+    """
+
+    statuses: Sequence[Status]
+    events: Sequence[int]
+
+    @cached_property
+    def times(self) -> Sequence[str]:
+        """Return the event times as the JSON of an answer."""
+        texts = {event: f'"{told(moment(event))}"' for event in set(self.events)}
+        return [texts[event] for event in self.events]
 
 
-class Found(NamedTuple):
-    """What a view says: the entity of each row (None: a join key is null), and its features."""
+class Column:
+    """A feature of the entities of a request; made of texts or of values, and the other is made when it is asked for.
 
-    entities: Sequence[str | None]
-    features: Mapping[str | None, Mapping[str, Served]]
+    Args:
+        kind: the type of its values.
+        origin: where they come from.
+        texts: the values as JSON, all of them finite, times as microseconds.
+        values: the values.
+    """
+
+    def __init__(
+        self,
+        kind: ColumnType,
+        origin: Origin,
+        *,
+        texts: Sequence[str] | None = None,
+        values: Sequence[Any] | None = None,
+    ) -> None:
+        self._kind, self._origin = kind, origin
+        self._texts, self._values = texts, values
+        if texts is not None and kind != "timestamp":
+            self.texts = texts  # in the place of the property, which would be asked for it again and again
+
+    @property
+    def times(self) -> Sequence[str]:
+        """Return the event time of each value as the JSON of an answer."""
+        return self._origin.times
+
+    @cached_property
+    def values(self) -> Sequence[Any]:
+        """Return the values."""
+        if self._values is not None:
+            return self._values
+        values: list[Any] = json.loads(f"[{','.join(self._texts or ())}]")
+        return [None if v is None else moment(v) for v in values] if self._kind == "timestamp" else values
+
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        """Return the values as the JSON of an answer, in which times are ISO 8601 and infinities are strings."""
+        return [said(value) for value in self.values]
+
+    @property
+    def statuses(self) -> Sequence[Status]:
+        """Return Feast's status of each value."""
+        if NULL not in self.texts:
+            return self._origin.statuses
+        pairs = zip(self.texts, self._origin.statuses, strict=True)
+        return ["NULL_VALUE" if text == NULL and status == "PRESENT" else status for text, status in pairs]
+
+
+class Found:
+    """What a view says of the rows of a request.
+
+    Args:
+        places: of each row, which entity it is about.
+        features: by name, of each entity.
+    """
+
+    def __init__(self, places: Sequence[int], features: Mapping[str, Column]) -> None:
+        self.features = features
+        self._places = places
+        self._spread: dict[int, tuple[Sequence[Any], Sequence[Any]]] = {}
+
+    def of_rows(self, column: Sequence[T]) -> Sequence[T]:
+        """Return what is said of each row, from what is said of each entity; of the same, the same."""
+        if len(self._places) == len(column):
+            return column
+        if id(column) not in self._spread:
+            self._spread[id(column)] = column, [column[place] for place in self._places]
+        return self._spread[id(column)][1]
 
 
 def read(
@@ -67,16 +147,27 @@ def read(
             than the online store keeps.
     """
     plan = plan_of(project, service)
-    functions = functions_of(plan, load)
-    wanted = {name: plan.features(name) for name in plan.views}
     full = asked(plan.service, rows)
-    found = lookup(project, wanted, full, as_of=as_of, tables=tables, workspace=workspace)
-    for n, row in enumerate(full):
-        for name, stored in plan.stored.items():
-            view = found[stored.view]
-            row[name] = view.features[view.entities[n]][stored.feature].value
-        compute(plan, functions, row)
+    found = lookup(project, wanted(plan), full, as_of=as_of, tables=tables, workspace=workspace)
+    complete(plan, found, full, load)
     return [{name: row[name] for name in plan.service.inputs} for row in full]
+
+
+def wanted(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return the stored features that a plan needs, by view."""
+    return {name: plan.features(name) for name in plan.views}
+
+
+def complete(plan: Plan, found: Mapping[str, Found], rows: Sequence[dict[str, Any]], load: Load) -> None:
+    """Add stored and on-demand features to rows of request columns, in place."""
+    for name, stored in plan.stored.items():
+        view = found[stored.view]
+        for row, value in zip(rows, view.of_rows(view.features[stored.feature].values), strict=True):
+            row[name] = value
+    if plan.on_demand:
+        functions = functions_of(plan, load)
+        for row in rows:
+            compute(plan, functions, row)
 
 
 def lookup(
@@ -97,294 +188,226 @@ def lookup(
         as_of: the time as of which to answer.
         tables: where the items are.
         workspace: whose.
-    """
-    as_of_us = micros(as_of)
-    entities = {name: _entities(project, name, rows) for name in wanted}
-    keys = [
-        entity_key(workspace, name, project.views[name], entity, what)
-        for name, features in wanted.items()
-        for what in _kinds(project.views[name], features)
-        for entity in dict.fromkeys(entities[name])
-        if entity is not None
-    ]
-    attributes = ("v", "since", "head", "base", "tiles", "recent", *(f"f:{f}" for fs in wanted.values() for f in fs))
-    items = tables.batch_get("features", keys, attributes) if keys else {}
-    found = {}
-    for name, features in wanted.items():
-        answer = _Answer(project, workspace, name, features, as_of_us, items)
-        found[name] = Found(entities[name], {entity: answer.of(entity) for entity in dict.fromkeys(entities[name])})
-    return found
-
-
-class _Answer:
-    """Answers for the entities of one view from a batch of items."""
-
-    def __init__(
-        self,
-        project: Project,
-        workspace: str,
-        name: str,
-        features: Sequence[str],
-        as_of_us: int,
-        items: Mapping[Key, Item],
-    ) -> None:
-        self._view = project.views[name]
-        self._source = project.sources[self._view.source]
-        self._workspace, self._name = workspace, name
-        self._features, self._as_of, self._items = features, as_of_us, items
-        self._plain = tuple(f for f in features if f in self._view.features)
-
-    def of(self, entity: str | None) -> dict[str, Served]:
-        """Return the features of an entity."""
-        if entity is None:
-            return dict.fromkeys(self._features, Served(None, "NOT_FOUND", 0))
-        found = self._latest(entity) if self._plain else {}
-        if len(self._plain) < len(self._features):
-            found |= self._windows(entity)
-        return {name: found[name] for name in self._features}
-
-    def _latest(self, entity: str) -> dict[str, Served]:
-        newest = read_newest(self._item(entity, LATEST), self._source, self._plain)
-        if self._as_of < newest.since:
-            raise self._behind(newest.since)
-        row = newest.as_of(self._as_of)
-        if row is None:
-            return dict.fromkeys(self._plain, Served(None, "NOT_FOUND", 0))
-        if latest.outdated(self._view, row, self._as_of):
-            return dict.fromkeys(self._plain, Served(None, "OUTSIDE_MAX_AGE", row.event))
-        served = zip(self._plain, row.values, strict=True)
-        return {n: Served(v, "NULL_VALUE" if v is None else "PRESENT", row.event) for n, v in served}
-
-    def _windows(self, entity: str) -> dict[str, Served]:
-        tiles = read_tiles(self._item(entity, WINDOWS), self._view)
-        end = self._as_of // HOUR_US
-        if end - max(self._view.windows_us) // HOUR_US < tiles.base:
-            raise self._behind(tiles.base * HOUR_US + max(self._view.windows_us))
-        values = tiles.features(self._view, self._as_of).items()
-        return {n: Served(v, "NULL_VALUE" if v is None else "PRESENT", end * HOUR_US) for n, v in values}
-
-    def _item(self, entity: str, what: str) -> Item | None:
-        return self._items.get(entity_key(self._workspace, self._name, self._view, entity, what))
-
-    def _behind(self, since: int) -> InvalidInput:
-        return InvalidInput(
-            f"view {self._name} is kept online as of {moment(since).isoformat()} and later, not as of "
-            f"{moment(self._as_of).isoformat()}: ask point in time"
-        )
-
-
-# --- writing -----------------------------------------------------------------------------
-
-
-def settle(tables: Tables, plan: Callable[[], Iterable[list[Write]]]) -> int:
-    """Write what ``plan`` says, a list per entity at once; plan and write again when others came between.
-
-    Returns:
-        How many entities' items were written.
 
     Raises:
-        Unavailable: others kept coming between.
+        InvalidInput: a join key is of another type, or ``as_of`` is further back than the online store keeps.
+        Unavailable: the table is throttled, and stayed so.
     """
-    count = 0
-    for _ in range(_ATTEMPTS):
+    entities = _Entities(project, rows)
+    questions = [_Question(project, workspace, name, features, entities) for name, features in wanted.items()]
+    keys = [key for question in questions for key in question.needed()]
+    attributes = dict.fromkeys(attribute for question in questions for attribute in question.attributes())
+    items = tables.batch_get("features", keys, tuple(attributes)) if keys else {}
+    if parts := [key for question in questions for key in question.beside(items)]:
+        items = {**items, **tables.batch_get("features", parts)}
+    return {question.name: question.answered(items, micros(as_of)) for question in questions}
+
+
+def said(value: Any) -> str:
+    """Return a value as the JSON of an answer: times as ISO 8601, infinities and NaN as strings."""
+    if value is None:
+        return NULL
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, float):
+        text = repr(value)
+        return text if math.isfinite(value) else f'"{_NAMED[text]}"'
+    if isinstance(value, datetime):
+        return f'"{told(value)}"'
+    return json.dumps(value)
+
+
+def told(time: datetime) -> str:
+    """Return a time as ISO 8601 in UTC."""
+    return time.isoformat().replace("+00:00", "Z")
+
+
+_NAMED = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+
+
+def _plain(block: str) -> bool:
+    """Say whether there is neither text in a block nor an infinity: numbers, true, false and null."""
+    return '"' not in block and "I" not in block
+
+
+class _Entities:
+    """Which entities the rows of a request are about, by the columns that name them; worked out once."""
+
+    def __init__(self, project: Project, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._project, self._rows = project, rows
+        self._known: dict[tuple[tuple[str, ColumnType], ...], tuple[tuple[str | None, ...], Sequence[int]]] = {}
+
+    def of(self, view: View) -> tuple[tuple[str | None, ...], Sequence[int]]:
+        """Return the distinct entities (None: a join key is null), and the place among them of each row's."""
+        columns = self._project.sources[view.source].columns
+        key = tuple((name, columns[name].type) for name in view.entity)
+        if key not in self._known:
+            names = self._names(key)
+            places = {name: n for n, name in enumerate(dict.fromkeys(names))}
+            self._known[key] = tuple(places), [places[name] for name in names]
+        return self._known[key]
+
+    def _names(self, key: Sequence[tuple[str, ColumnType]]) -> list[str | None]:
         try:
-            for size, group in _grouped(plan()):
-                tables.write(group)
-                count += size
-        except ConditionFailed:
-            continue
-        return count
-    raise Unavailable("the online store is too busy: others write the same entities all the time")
+            columns = [
+                [None if (value := row.get(name)) is None else READERS[kind](value) for row in self._rows]
+                for name, kind in key
+            ]
+        except ValueError:  # a row is at fault: find out which
+            return [_spelled(key, row, n) for n, row in enumerate(self._rows)]
+        return [None if None in values else spelled(values) for values in zip(*columns, strict=True)]
 
 
-def push(project: Project, source: str, rows: Sequence[Row], *, now: datetime, tables: Tables, workspace: str) -> int:
-    """Put rows of a source into the items of all its views and return how many items changed.
-
-    Rows that are there already, or older than what is there, change nothing.
-    """
-    views = [(name, view) for name, view in project.views.items() if view.source == source]
-    for name, view in views:
-        windows.sound(name, view, project.sources[source])
-
-    def plan() -> Iterator[list[Write]]:
-        for name, view in views:
-            grouped: dict[str, list[Row]] = {}
-            for row in rows:
-                if (entity := row.entity(view)) is not None:
-                    grouped.setdefault(entity, []).append(row)
-            if view.features:
-                yield from _push_latest(project, workspace, name, grouped, now, tables)
-            if view.aggregates:
-                yield from _push_windows(workspace, name, view, grouped, now, tables)
-
-    return settle(tables, plan)
+def _spelled(key: Sequence[tuple[str, ColumnType]], row: Mapping[str, Any], n: int) -> str | None:
+    values = []
+    for name, kind in key:
+        value = row.get(name)
+        if value is not None:
+            try:
+                value = READERS[kind](value)
+            except ValueError as error:
+                raise InvalidInput(f"row {n}, column {name}: {error}") from error
+        if value is None:
+            return None
+        values.append(value)
+    return spelled(values)
 
 
-def versions_of(view: View, rows: Iterable[Row]) -> list[Version]:
-    """Return rows as a latest view keeps them."""
-    return [
-        Version(r.event, r.available, r.arrival, r.key, tuple(r.values[name] for name in view.features)) for r in rows
-    ]
+class _Question:
+    """Features of one view, and how they are read."""
 
+    def __init__(
+        self, project: Project, workspace: str, name: str, features: Sequence[str], entities: _Entities
+    ) -> None:
+        self.name = name
+        self._view = project.views[name]
+        self._source = project.sources[self._view.source]
+        self._plain = tuple(f for f in features if f in self._view.features)
+        self._rolled = tuple(f for f in features if f not in self._view.features)
+        blocks = latest.blocks_of(self._view.features) if self._plain else {}
+        self._blocks = {attribute: names for attribute, names in blocks.items() if not set(names).isdisjoint(features)}
+        self._entities, self._places = entities.of(self._view)
+        kinds = [kind for kind, asked in ((LATEST, self._plain), (WINDOWS, self._rolled)) if asked]
+        prefix = entity_key(workspace, name, self._view, "", "").pk
+        self._keys = {kind: [None if e is None else Key(prefix + e, kind) for e in self._entities] for kind in kinds}
 
-def _push_latest(
-    project: Project, workspace: str, name: str, grouped: Mapping[str, list[Row]], now: datetime, tables: Tables
-) -> Iterator[list[Write]]:
-    view = project.views[name]
-    source = project.sources[view.source]
-    keys = {entity: entity_key(workspace, name, view, entity, LATEST) for entity in grouped}
-    items = tables.batch_get("features", list(keys.values()))
-    for entity, rows in grouped.items():
-        there = read_newest(items.get(keys[entity]), source, view.features)
-        changed = latest.merged(there, versions_of(view, rows), micros(now), {})
-        if changed is not None:
-            yield [newest_write(keys[entity], view, changed)]
+    def needed(self) -> Iterator[Key]:
+        """Return the keys of the items that the answer is in."""
+        return (key for keys in self._keys.values() for key in keys if key is not None)
 
+    def attributes(self) -> Iterator[str]:
+        """Return the attributes that are needed of them."""
+        if self._plain:
+            yield "times"
+            yield from self._blocks
+        if self._rolled:
+            yield from windows.ATTRIBUTES
 
-def _push_windows(
-    workspace: str, name: str, view: View, grouped: Mapping[str, list[Row]], now: datetime, tables: Tables
-) -> Iterator[list[Write]]:
-    keys = {entity: entity_key(workspace, name, view, entity, WINDOWS) for entity in grouped}
-    items = tables.batch_get("features", list(keys.values()))
-    there = {entity: read_tiles(items.get(key), view) for entity, key in keys.items()}
-    wanted = {
-        folded_key(keys[entity], row.key % tiles.chunks)
-        for entity, tiles in there.items()
-        for row in grouped[entity]
-        if tiles.chunks
-    }
-    chunks = tables.batch_get("features", sorted(wanted)) if wanted else {}
-    base = micros(now) // HOUR_US - windows.reach_h(view)
-    for entity, rows in grouped.items():
-        tiles = there[entity]
-        known = _known(keys[entity], tiles, [row.key for row in rows], chunks)
-        changed = windows.pushed(tiles, [(row.key, windows.added(row, view)) for row in rows], known, base)
-        if changed is not None:
-            item = items.get(keys[entity])
-            yield [tiles_write(keys[entity], changed, item["tiles"] if item else windows.pack_tiles((), ()))]
+    def beside(self, items: Mapping[Key, Item]) -> Iterator[Key]:
+        """Return the keys of what has to be read besides: what did not fit, and items of older definitions, whole."""
+        for key in self._keys.get(WINDOWS, ()):
+            if key is not None:
+                yield from windows.parts_of(key, items.get(key))
+        for attribute in self._blocks:
+            for key in self._keys[LATEST]:
+                if key is not None and attribute not in items.get(key, self._blocks):
+                    yield key
 
+    def answered(self, items: Mapping[Key, Item], as_of_us: int) -> Found:
+        """Return the answer that is in the items."""
+        features: dict[str, Column] = {}
+        if LATEST in self._keys:
+            features |= self._latest(items, as_of_us)
+        if WINDOWS in self._keys:
+            features |= self._windows(items, as_of_us)
+        return Found(self._places, features)
 
-def _known(key: Key, tiles: Tiles, keys: Sequence[int], chunks: Mapping[Key, Item]) -> dict[int, Added]:
-    found: dict[int, Added] = {}
-    for number in {k % tiles.chunks for k in keys} if tiles.chunks else set():
-        chunk = chunks.get(folded_key(key, number))
-        if chunk is None or chunk["g"] != tiles.generation:
-            raise ConditionFailed("the tiles were made anew meanwhile", ())
-        mine = [k for k in keys if k % tiles.chunks == number]
-        found |= windows.read_folded(chunk["rows"], json.loads(chunk["arrivals"]), mine)
-    return found
+    def _latest(self, batch: Mapping[Key, Item], as_of_us: int) -> dict[str, Column]:
+        items = [None if key is None else batch.get(key) for key in self._keys[LATEST]]
+        times = iter(json.loads(f"[{','.join([item['times'] for item in items if item is not None])}]"))
+        chosen = [_NOWHERE if item is None else self._chosen(next(times), as_of_us) for item in items]
+        oldest = as_of_us - self._view.ttl_us if self._view.ttl_us else -NEVER
+        statuses: list[Status] = [
+            "PRESENT" if place >= 0 and event >= oldest else "NOT_FOUND" if place < 0 else "OUTSIDE_MAX_AGE"
+            for place, event, _ in chosen
+        ]
+        origin = Origin(statuses, [event for _, event, _ in chosen])
+        alone = statuses.count("PRESENT") == len(statuses) and all(lone for _, _, lone in chosen)
+        found: dict[str, Column] = {}
+        for attribute, names in self._blocks.items():
+            texts = [item.get(attribute, _QUOTED) for item in items if item is not None] if alone else [_QUOTED]
+            if not _plain("".join(texts)):
+                columns = self._picked(items, attribute, names, statuses, chosen)
+                found |= {name: self._column(name, origin, values=column) for name, column in columns.items()}
+            else:
+                rows = zip(*[text[2:-2].split(",") for text in texts], strict=True)
+                found |= {
+                    name: self._column(name, origin, texts=texts) for name, texts in zip(names, rows, strict=True)
+                }
+        return {name: found[name] for name in self._plain}
 
+    def _column(self, name: str, origin: Origin, **of: Sequence[Any]) -> Column:
+        return Column(self._source.columns[name].type, origin, **of)
 
-def _grouped(units: Iterable[list[Write]]) -> Iterator[tuple[int, list[Write]]]:
-    group: list[Write] = []
-    size = weight = 0
-    for unit in units:
-        heavy = sum(len(w.item.get("rows", b"")) + len(w.item.get("tiles", b"")) for w in unit if isinstance(w, Put))
-        if group and (len(group) + len(unit) > _GROUP or weight + heavy > _GROUP_BYTES):
-            yield size, group
-            group, size, weight = [], 0, 0
-        group, size, weight = [*group, *unit], size + 1, weight + heavy
-    if group:
-        yield size, group
+    def _picked(
+        self,
+        items: Sequence[Item | None],
+        attribute: str,
+        names: Sequence[str],
+        statuses: Sequence[Status],
+        chosen: Sequence[tuple[int, int, bool]],
+    ) -> dict[str, list[Any]]:
+        """Return the values of a block's features in the rows that are served."""
+        texts = [
+            (item or {}).get(attribute, "[]") if s == "PRESENT" else "[]"
+            for item, s in zip(items, statuses, strict=True)
+        ]
+        served: list[Sequence[Any]] = []
+        for item, status, block, (place, _, _) in zip(
+            items, statuses, json.loads(f"[{','.join(texts)}]"), chosen, strict=True
+        ):
+            if status != "PRESENT" or item is None:
+                served.append([None] * len(names))
+            elif block:
+                served.append(block[place])
+            else:  # it was written when other features were declared
+                stored = latest.stored_columns(item)
+                served.append([stored[name][place] if name in stored else None for name in names])
+        columns = dict(zip(names, zip(*served, strict=True), strict=True)) if served else {}
+        types = {name: self._source.columns[name].type for name in names}
+        return {
+            name: [moment(v) if v is not None and types[name] == "timestamp" else v for v in column]
+            for name, column in columns.items()
+        }
 
+    def _chosen(self, times: Sequence[int], as_of_us: int) -> tuple[int, int, bool]:
+        """Return which row of an item is served (-1: none), its event time, and whether it is the only one."""
+        if as_of_us < times[0]:
+            raise self._behind(times[0], as_of_us)
+        if len(times) == _ONE_ROW:
+            _, event, available, until = times
+            return (0, event, True) if event <= as_of_us and available <= as_of_us < until else _NOWHERE
+        for n in range(1, len(times), 3):
+            event, available, until = times[n : n + 3]
+            if event <= as_of_us and available <= as_of_us < until:
+                return n // 3, event, False
+        return _NOWHERE
 
-# --- items -------------------------------------------------------------------------------
+    def _windows(self, items: Mapping[Key, Item], as_of_us: int) -> dict[str, Column]:
+        rows = [{} if key is None else self._window(key, items, as_of_us) for key in self._keys[WINDOWS]]
+        end = as_of_us // self._view.tile_us * self._view.tile_us
+        origin = Origin(["PRESENT" if row else "NOT_FOUND" for row in rows], [end if row else 0 for row in rows])
+        types = self._view.types(self._source)
+        return {name: Column(types[name], origin, values=[row.get(name) for row in rows]) for name in self._rolled}
 
+    def _window(self, key: Key, items: Mapping[Key, Item], as_of_us: int) -> dict[str, Any]:
+        tiles = windows.read(key, self._view, items.get(key), items)
+        if as_of_us // self._view.tile_us < tiles.since:
+            raise self._behind(tiles.since * self._view.tile_us, as_of_us)
+        return tiles.features(self._view, self._source, as_of_us, self._rolled)
 
-def read_newest(item: Item | None, source: Source, features: Sequence[str]) -> Newest:
-    """Read an item of a latest view with these of its features; None is an entity never seen."""
-    if item is None:
-        return Newest()
-    head = json.loads(item["head"])
-    columns = [_column(item, source, name, len(head)) for name in features]
-    values = zip(*columns, strict=True) if columns else [()] * len(head)
-    rows = [Version(e, a, came, int(key, 16), v) for (e, a, came, key), v in zip(head, values, strict=True)]
-    return Newest(item["since"], rows, item["v"])
-
-
-def newest_write(key: Key, view: View, newest: Newest) -> Put:
-    """Return the write of an item of a latest view."""
-    columns = zip(*(row.values for row in newest.rows), strict=True) if newest.rows else [()] * len(view.features)
-    head = [[r.event, r.available, r.arrival, f"{r.key:016x}"] for r in newest.rows]
-    item = {
-        **key._asdict(),
-        "v": newest.version + 1,
-        "since": newest.since,
-        "head": dumps(head),
-        **{f"f:{name}": dumps([_said(v) for v in vs]) for name, vs in zip(view.features, columns, strict=True)},
-    }
-    return Put("features", item, _unchanged(newest.version))
-
-
-def read_tiles(item: Item | None, view: View) -> Tiles:
-    """Read an item of a window view; None is an entity never seen, of which all hours are empty."""
-    if item is None:
-        return Tiles(base=-(2**40), sums=[()] * len(windows.cells(view)))
-    columns: Sequence[Sequence[int]] = windows.unpack_columns(item["tiles"])
-    columns = columns or [()] * (1 + len(windows.cells(view)))
-    pushed = json.loads(item["recent"])
-    recent = {int(k, 16): Recent(_added(r), _added(o) if o else None) for k, (r, o) in pushed.items()}
-    chunks, generation = item.get("chunks", 0), item.get("g", 0)
-    return Tiles(item["base"], columns[0], columns[1:], recent, chunks, generation, item["v"])
-
-
-def tiles_write(key: Key, tiles: Tiles, packed: bytes) -> Put:
-    """Return the write of an item of a window view whose tiles are packed already."""
-    recent = {f"{k:016x}": [r.row, r.replaced] for k, r in sorted((tiles.recent or {}).items())}
-    item = {
-        **key._asdict(),
-        "v": tiles.version + 1,
-        "base": tiles.base,
-        "chunks": tiles.chunks,
-        "g": tiles.generation,
-        "tiles": packed,
-        "recent": dumps(recent),
-    }
-    return Put("features", item, _unchanged(tiles.version))
-
-
-def folded_key(key: Key, chunk: int) -> Key:
-    """Return the key of a chunk that says which rows are in an entity's tiles."""
-    return Key(key.pk, f"FOLDED#{chunk:04d}")
-
-
-def _entities(project: Project, name: str, rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
-    view = project.views[name]
-    columns = project.sources[view.source].columns
-    found: list[str | None] = []
-    for n, row in enumerate(rows):
-        values = [typed(columns[k].type, row.get(k), f"row {n}, column {k}") for k in view.entity]
-        found.append(None if None in values else spelled(values))
-    return found
-
-
-def _kinds(view: View, features: Sequence[str]) -> Iterator[str]:
-    plain = sum(name in view.features for name in features)
-    if plain:
-        yield LATEST
-    if plain < len(features):
-        yield WINDOWS
-
-
-def _column(item: Item, source: Source, name: str, size: int) -> list[Any]:
-    values = json.loads(item[f"f:{name}"]) if f"f:{name}" in item else [None] * size
-    if source.columns[name].type == "timestamp":
-        return [None if v is None else moment(v) for v in values]
-    return list(values)
-
-
-def _unchanged(version: int) -> Absent | Is:
-    return Is("v", version) if version else Absent()
-
-
-def _added(stored: list[Any]) -> Added:
-    return Added(stored[0], stored[1], tuple(stored[2]))
-
-
-def _said(value: Any) -> Any:
-    return micros(value) if isinstance(value, datetime) else value
-
-
-def dumps(value: Any) -> str:
-    """Return compact JSON; floats come back to the bit."""
-    return json.dumps(value, separators=(",", ":"))
+    def _behind(self, since: int, as_of_us: int) -> InvalidInput:
+        return InvalidInput(
+            f"view {self.name} is kept online as of {moment(since).isoformat()} and later, not as of "
+            f"{moment(as_of_us).isoformat()}: ask point in time"
+        )

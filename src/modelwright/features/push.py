@@ -5,7 +5,7 @@ way is finished by sending it again or by ``materialize``.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,20 +13,26 @@ from pydantic import BaseModel, ConfigDict
 
 from modelwright.context import Call
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound
-from modelwright.features import online
-from modelwright.features.layout import PENDING, arrival, micros, pushed_path, source_key
-from modelwright.features.rows import Row, checked, columnar, packed, placed
+from modelwright.features import writing
+from modelwright.features.aggregates import cells, units
+from modelwright.features.completing import completed
+from modelwright.features.layout import PENDING, arrival, micros, moment, pushed_path, source_key
+from modelwright.features.rows import FAULTS, checked, columnar, packed, placed
 from modelwright.project import Project, Source, View
-from modelwright.storage import Absent, Blobs, Item, Put, Tables
+from modelwright.storage import Absent, Blobs, Item, Key, Put, Tables, Write
 
 ROWS = 10_000
+_SECONDS = 200_000_000_000
+"""Later times than Python's last year are none."""
+To = Literal["online", "offline", "online_and_offline"]
 
 
 class Push(BaseModel):
     """Feast's body of ``/push``, and ours: ``source`` and ``rows`` instead of ``push_source_name`` and ``df``.
 
     Attributes:
-        to: where rows are served from at once; every pushed row reaches the offline store.
+        to: ``online_and_offline``: served at once, and kept for training. ``offline``: kept, and served once they are
+            folded in. ``online``: served at once and never trained on, so that no training set equals what was served.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -34,7 +40,7 @@ class Push(BaseModel):
     source: str = ""
     df: dict[str, Any] | None = None
     rows: list[dict[str, Any]] | dict[str, Any] | None = None
-    to: Literal["online", "offline", "online_and_offline"] = "online_and_offline"
+    to: To = "online_and_offline"
 
 
 class ViewWrite(BaseModel):
@@ -46,7 +52,14 @@ class ViewWrite(BaseModel):
 
 
 class Pushed(BaseModel):
-    """What became of a push."""
+    """What became of a push.
+
+    Attributes:
+        digest: names the rows.
+        online_items: how many items of the online store changed.
+        repeated: whether the same rows were pushed before.
+        derived: sources whose rows are made of these; they follow when the rows are folded in.
+    """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
     source: str
@@ -54,6 +67,7 @@ class Pushed(BaseModel):
     rows: int
     online_items: int
     repeated: bool
+    derived: tuple[str, ...] = ()
 
 
 def push(call: Call, body: Push, *, project: Project, tables: Tables, blobs: Blobs, identity: str) -> Pushed:
@@ -94,7 +108,8 @@ def write_view(call: Call, body: ViewWrite, *, project: Project, tables: Tables,
     call.authorise("features:push", f"source/{view.source}")
     frame = _of_source(project.sources[view.source], view, body.df, call.now)
     stores: dict[str, Any] = {"project": project, "tables": tables, "blobs": blobs}
-    return take(call, view.source, columnar(frame), identity=identity, **stores)
+    rows = completed(project, body.feature_view_name, columnar(frame), tables=tables, workspace=call.workspace)
+    return take(call, view.source, rows, identity=identity, **stores)
 
 
 def take(
@@ -106,32 +121,63 @@ def take(
     tables: Tables,
     blobs: Blobs,
     identity: str,
-    to: str = "online_and_offline",
+    to: To = "online_and_offline",
 ) -> Pushed:
     """Check rows, keep them, and put them online; the caller has authorised it."""
     if len(given) > ROWS:
         raise InvalidInput(f"{len(given)} rows in one push are more than {ROWS}: upload a file")
     source = project.sources[name]
+    if source.derived:
+        raise InvalidInput(f"rows of {name} are made of those of {source.derived.source}: push these")
     rows = checked(source, given)
+    _summable(project, name, rows)
+    derived = tuple(_derived(project, name))
     if not rows:
-        return Pushed(source=name, digest="", rows=0, online_items=0, repeated=False)
+        return Pushed(source=name, digest="", rows=0, online_items=0, repeated=False, derived=derived)
     body = packed(source, rows)
     digest = hashlib.sha256(body).hexdigest()
-    known = tables.get("features", source_key(call.workspace, name, f"PUSHED#{digest}"))
-    if known is None:
+    known = tables.get("features", _ledger_key(call, name, digest, to))
+    if known is None and to != "online":
         blobs.put("lake", pushed_path(call.workspace, name, digest), body)
-    ledger = known or _record(call, name, digest, len(rows), identity, tables)
+    ledger = known or _record(call, name, digest, len(rows), identity, tables, to)
     written = 0
-    if to != "offline" and not (known and _folded(call.workspace, name, digest, tables)):
-        at, came = ledger["at"], ledger["arrival"]
-        newest: dict[int, Row] = {}
-        for row in (placed(source, values, now_us=at, arrival=came) for values in rows):
-            if row.key not in newest or row.available >= newest[row.key].available:
-                newest[row.key] = row
-        written = online.push(
+    if to == "online" or (to != "offline" and not (known and _folded(call.workspace, name, digest, tables))):
+        stamped = [placed(source, values, now_us=ledger["at"], arrival=ledger["arrival"]) for values in rows]
+        newest = {(row.key, row.available): row for row in stamped}  # of one version, the last in the push counts
+        written = writing.push(
             project, name, list(newest.values()), now=call.now, tables=tables, workspace=call.workspace
         )
-    return Pushed(source=name, digest=digest, rows=len(rows), online_items=written, repeated=known is not None)
+    return Pushed(
+        source=name, digest=digest, rows=len(rows), online_items=written, repeated=known is not None, derived=derived
+    )
+
+
+def _summable(project: Project, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``InvalidInput`` for numbers that cannot be added up where a view does so."""
+    source = project.sources[name]
+    columns = {
+        cell.column
+        for view in project.views.values()
+        if view.source == name
+        for cell in cells(view)
+        if cell.kind in ("total", "squares") and source.columns[cell.column].type == "number"
+    }
+    faults = []
+    for column in sorted(columns):
+        for n, row in enumerate(rows):
+            try:
+                units(source.columns[column], row[column] or 0)
+            except InvalidInput as error:
+                faults.append(f"row {n}, column {column}: {error}")
+    if faults:
+        raise InvalidInput("; ".join(faults[:FAULTS]))
+
+
+def _derived(project: Project, name: str) -> Iterator[str]:
+    for child, source in project.sources.items():
+        if source.derived and source.derived.source == name:
+            yield child
+            yield from _derived(project, child)
 
 
 def _of_source(source: Source, view: View, given: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -140,15 +186,28 @@ def _of_source(source: Source, view: View, given: dict[str, Any], now: datetime)
     frame: dict[str, Any] = {}
     for column, values in given.items():
         target = column if column in source.columns else renamed.get(column, column)
-        if target and target not in frame:
-            frame[target] = values
+        if target and target not in frame and not _says_nothing(source, target, values):
+            timed = target in source.columns and source.columns[target].type == "timestamp"
+            frame[target] = [_time(v) for v in values] if timed and isinstance(values, list) else values
     size = len(frame.get(source.event_time, ()))
     for key in view.entity:
         if isinstance(frame.get(key), list) and len(frame[key]) == 2 * size:
             frame[key] = frame[key][::2]
-    if source.available_at and not any(frame.get(source.available_at) or ()):
-        frame[source.available_at] = [now] * size
+    if source.available_at:
+        known = frame.get(source.available_at) or [None] * size
+        frame[source.available_at] = [now if v is None else v for v in known] if isinstance(known, list) else known
     return frame
+
+
+def _says_nothing(source: Source, column: str, values: Any) -> bool:
+    """Say whether an undeclared column is all nulls: Feast's client sends what its view has and ours may not."""
+    return column not in source.columns and isinstance(values, list) and not any(v is not None for v in values)
+
+
+def _time(value: Any) -> Any:
+    """Return a time of Feast's client, which sends those of features as seconds since 1970."""
+    seconds = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _SECONDS
+    return moment(value * 1_000_000) if seconds else value
 
 
 def _folded(workspace: str, name: str, digest: str, tables: Tables) -> bool:
@@ -156,17 +215,17 @@ def _folded(workspace: str, name: str, digest: str, tables: Tables) -> bool:
     return tables.get("features", source_key(workspace, name, f"{PENDING}{digest}")) is None
 
 
-def _record(call: Call, name: str, digest: str, rows: int, identity: str, tables: Tables) -> Item:
-    key = source_key(call.workspace, name, f"PUSHED#{digest}")
+def _ledger_key(call: Call, name: str, digest: str, to: str) -> Key:
+    return source_key(call.workspace, name, f"PUSHED#{'ONLINE#' if to == 'online' else ''}{digest}")
+
+
+def _record(call: Call, name: str, digest: str, rows: int, identity: str, tables: Tables, to: str) -> Item:
+    key = _ledger_key(call, name, digest, to)
     entry = {"arrival": arrival(call.now, identity), "at": micros(call.now), "rows": rows}
     waiting = source_key(call.workspace, name, f"{PENDING}{digest}")
+    pending: list[Write] = [Put("features", {**waiting._asdict(), **entry, "digest": digest}, Absent())]
     try:
-        tables.write(
-            [
-                Put("features", {**key._asdict(), **entry}, Absent()),
-                Put("features", {**waiting._asdict(), **entry, "digest": digest}, Absent()),
-            ]
-        )
+        tables.write([Put("features", {**key._asdict(), **entry}, Absent()), *(pending if to != "online" else ())])
     except ConditionFailed:
         winner = tables.get("features", key)
         if winner is None:

@@ -14,7 +14,7 @@ from modelwright.errors import InvalidInput
 from modelwright.features.layout import micros, moment, row_key, spelled
 from modelwright.project import Column, ColumnType, Service, Source, View
 
-_FAULTS = 10
+FAULTS = 10
 
 
 class Row(NamedTuple):
@@ -58,9 +58,9 @@ def checked(source: Source, rows: Sequence[Any]) -> list[dict[str, Any]]:
         InvalidInput: naming the row (from 0) and column of the first ten faults.
     """
     faults: list[str] = []
-    found = [_row(source, n, row, faults) for n, row in enumerate(rows) if len(faults) < _FAULTS]
+    found = [_row(source, n, row, faults) for n, row in enumerate(rows) if len(faults) < FAULTS]
     if faults:
-        raise InvalidInput("; ".join(faults[:_FAULTS]))
+        raise InvalidInput("; ".join(faults[:FAULTS]))
     return found
 
 
@@ -81,8 +81,8 @@ def asked(service: Service, rows: Sequence[Mapping[str, Any]]) -> list[dict[str,
     for name in types:
         if rows and not any(name in row for row in rows):
             raise InvalidInput(f"the request lacks the column {name}: it takes {', '.join(types)}")
-    readers = {name: _READERS[kind] for name, kind in types.items()}
-    return [{name: _read(readers[name], row.get(name), n, name) for name in types} for n, row in enumerate(rows)]
+    chosen = {name: READERS[kind] for name, kind in types.items()}
+    return [{name: _read(chosen[name], row.get(name), n, name) for name in types} for n, row in enumerate(rows)]
 
 
 def typed(kind: ColumnType, value: Any, place: str) -> Any:
@@ -90,7 +90,7 @@ def typed(kind: ColumnType, value: Any, place: str) -> Any:
     if value is None:
         return None
     try:
-        return _READERS[kind](value)
+        return READERS[kind](value)
     except ValueError as error:
         raise InvalidInput(f"{place}: {error}") from error
 
@@ -126,7 +126,7 @@ def _row(source: Source, n: int, row: Any, faults: list[str]) -> dict[str, Any]:
 
 
 def _checked(column: Column, value: Any, *, required: bool) -> Any:
-    value = None if value is None else _READERS[column.type](value)
+    value = None if value is None else READERS[column.type](value)
     if value is None:
         if required or not column.nullable:
             raise ValueError("may not be missing")
@@ -174,7 +174,11 @@ def _number(value: Any) -> float | None:
         value = float(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - a reader has one error
-    return None if math.isnan(value) else float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError("it is larger than any 64-bit number") from error
+    return None if math.isnan(number) else number
 
 
 def _boolean(value: Any) -> bool:
@@ -188,17 +192,21 @@ def _timestamp(value: Any) -> datetime:
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
         raise ValueError(f"{value!r} is no ISO 8601 time")  # noqa: TRY004 - a reader has one error
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value} is outside the years 1 to 9999 in UTC") from error
 
 
 def _said(value: Any) -> Any:
     return micros(value) if isinstance(value, datetime) else value
 
 
-_READERS: dict[ColumnType, Callable[[Any], Any]] = {
+READERS: dict[ColumnType, Callable[[Any], Any]] = {
     "string": _string,
     "integer": _integer,
     "number": _number,
     "boolean": _boolean,
     "timestamp": _timestamp,
 }
+"""What makes a plain value of JSON's, by declared type; raises ``ValueError``."""

@@ -1,23 +1,29 @@
-"""Feast's online protocol: features of named entities as of now, in columns with a status per value."""
+"""Features of named entities as of now over HTTP: Feast's protocol in columns, and ours in rows.
+
+An answer is put together from the JSON text that the online store holds (``online.Column``): a number that is served is
+neither parsed nor printed on its way.
+"""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from modelwright.context import Call
+from modelwright.definitions import NO_ENTITY
 from modelwright.errors import Forbidden, InvalidInput, ModelwrightError, NotFound, Unauthenticated, Unavailable
 from modelwright.features.layout import moment
-from modelwright.features.online import Found, lookup
-from modelwright.features.plan import Load, Plan, compute, find, functions_of, plan_of
+from modelwright.features.online import NULL, Found, Status, complete, lookup, said, told, wanted
+from modelwright.features.plan import Load, Plan, plan_of, service_of
 from modelwright.features.rows import asked, columnar
-from modelwright.project import Project
+from modelwright.project import Project, Service
 from modelwright.storage import Tables
 
 ENTITIES = 1_000
+_QUESTIONS = 256
 _CLASSES: tuple[tuple[type[ModelwrightError], str, str], ...] = (
     (NotFound, "builtins", "KeyError"),
     (InvalidInput, "builtins", "ValueError"),
@@ -31,8 +37,8 @@ class FeaturesQuery(BaseModel):
     """Feast's body of ``/get-online-features``.
 
     Attributes:
-        features: ``view:feature`` each; or
-        feature_service: the name of a model, whose stored and on-demand inputs are meant.
+        features: ``view:feature`` or ``group:output`` (of on-demand features) each; or
+        feature_service: the name of a feature service or model, whose stored and on-demand inputs are meant.
         entities: join keys and request columns, a list of values each.
         full_feature_names: answer ``view__feature``.
     """
@@ -44,32 +50,198 @@ class FeaturesQuery(BaseModel):
     full_feature_names: bool = False
 
 
-def get_online_features(
-    call: Call, query: FeaturesQuery, *, project: Project, tables: Tables, load: Load
-) -> dict[str, Any]:
-    """Answer as Feast does: entity columns first, then features, in the order asked.
+class RowsQuery(BaseModel):
+    """The body of ``/v1/features/online``.
 
-    Raises:
-        NotFound: a view, feature or model that does not exist; the text says what does.
-        InvalidInput: entities that do not fit together, or lack a join key.
+    Attributes:
+        features: as in ``FeaturesQuery``; or
+        service: the name of a feature service or model, whose stored and on-demand inputs are meant.
+        rows: join keys and request columns of each.
+        full_feature_names: answer ``view__feature``.
+        statuses: whether to say of each stored feature if it was found.
     """
-    rows = columnar(query.entities)
-    if not rows or len(rows) > ENTITIES:
-        raise InvalidInput(f"a request takes 1 to {ENTITIES} entities, this one has {len(rows)}")
-    if query.feature_service:
-        return _of_service(call, query, rows, project=project, tables=tables, load=load)
-    if not query.features:
-        raise InvalidInput("say which features: `features` or `feature_service`")
-    stored = [find(project, *_split(reference)) for reference in query.features]
-    wanted: dict[str, list[str]] = {}
-    for view, feature in stored:
-        wanted.setdefault(view, []).append(feature)
-    found = _found(call, project, wanted, rows, tables)
-    names = {f"{s.view}__{s.feature}" if query.full_feature_names else s.feature: s for s in stored}
-    if len(names) < len(set(stored)):
-        raise InvalidInput("features of several views have the same name: ask for full_feature_names")
-    results = _keys(project, wanted, query) | {n: _column(found[s.view], s.feature) for n, s in names.items()}
-    return _answer(results)
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    features: tuple[str, ...] | None = None
+    service: str | None = None
+    rows: list[dict[str, Any]]
+    full_feature_names: bool = False
+    statuses: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a project: all that follows from names, worked out once.
+
+    Attributes:
+        service: its name; empty where features were asked for one by one.
+        needed: the request columns that have to be there, with their types.
+        keys: the join keys of all views that are read.
+        features: of the answer, in order: its input in the plan, its name, and its name with the view or group.
+    """
+
+    service: str
+    plan: Plan
+    needed: Service
+    keys: frozenset[str]
+    features: tuple[tuple[str, str, str], ...]
+
+    def names(self, *, full: bool) -> dict[str, str]:
+        """Return the inputs in order by what they are called; raises ``InvalidInput`` if two are called the same."""
+        names = {(long if full else short): name for name, short, long in self.features}
+        if len(names) < len({name for name, _, _ in self.features}) and not full:
+            raise InvalidInput("features of several views have the same name: ask for full_feature_names")
+        return names
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was found for a question.
+
+    Attributes:
+        rows: the request columns that are needed, as plain values; with on-demand features, the features too.
+        found: the stored features, by view.
+    """
+
+    question: Question
+    rows: list[dict[str, Any]]
+    found: Mapping[str, Found]
+
+    def column(self, name: str, call: Call) -> tuple[Sequence[str], Sequence[Status], Sequence[str]]:
+        """Return an input's values as JSON, their statuses, and their event times as JSON."""
+        stored = self.question.plan.stored.get(name)
+        if stored is not None:
+            view = self.found[stored.view]
+            column = view.features[stored.feature]
+            return view.of_rows(column.texts), view.of_rows(column.statuses), view.of_rows(column.times)
+        texts = [said(row[name]) for row in self.rows]
+        now = f'"{told(call.now)}"'
+        return texts, ["NULL_VALUE" if text == NULL else "PRESENT" for text in texts], [now] * len(texts)
+
+
+class Serving:
+    """The online features of one project; what depends on names alone is worked out once for each question.
+
+    Args:
+        project: the definitions.
+        load: gives the row functions of the team's code.
+        note: is told of each answer of a feature service (``serving_log.record``).
+    """
+
+    def __init__(self, project: Project, load: Load, note: "Callable[[Call, Answered], None] | None" = None) -> None:
+        self.project = project
+        self._load, self._note = load, note
+        self._questions = lru_cache(_QUESTIONS)(self._question)
+
+    def columns(self, call: Call, query: FeaturesQuery, *, tables: Tables) -> str:
+        """Answer as Feast does, as JSON: entity columns first, then features, in the order asked.
+
+        Raises:
+            NotFound: a view, feature or service that does not exist; the text says what does.
+            InvalidInput: entities that do not fit together, or lack a column that is needed.
+            Unavailable: the online store is throttled.
+        """
+        question = self._questions(query.features, query.feature_service)
+        names = question.names(full=query.full_feature_names)
+        answer = self.answered(call, question, columnar(query.entities), tables=tables)
+        statuses: list[Status] = ["PRESENT"] * len(answer.rows)
+        epochs = [f'"{told(moment(0))}"'] * len(answer.rows)
+        keys = {name: values for name, values in query.entities.items() if name in question.keys}
+        written = _Written()
+        results = [
+            *(written.result([said(value) for value in values], statuses, epochs) for values in keys.values()),
+            *(written.result(*answer.column(name, call)) for name in names.values()),
+        ]
+        named = json.dumps([*keys, *names])
+        return f'{{"metadata": {{"feature_names": {named}}}, "results": [{", ".join(results)}]}}'
+
+    def rows(self, call: Call, query: RowsQuery, *, tables: Tables) -> str:
+        """Answer row by row, as JSON: ``rows`` of values by name, and ``statuses`` if they were asked for.
+
+        Raises as ``columns`` does.
+        """
+        question = self._questions(query.features, query.service)
+        names = question.names(full=query.full_feature_names)
+        answer = self.answered(call, question, query.rows, tables=tables)
+        columns = [answer.column(name, call) for name in names.values()]
+        spelled = [json.dumps(name) for name in names]
+        rows = _objects(spelled, [texts for texts, _, _ in columns])
+        if not query.statuses:
+            return f'{{"rows": {rows}}}'
+        statuses = _objects(spelled, [[f'"{status}"' for status in found] for _, found, _ in columns])
+        return f'{{"rows": {rows}, "statuses": {statuses}}}'
+
+    def answered(
+        self, call: Call, question: Question, rows: Sequence[Mapping[str, Any]], *, tables: Tables
+    ) -> Answered:
+        """Read what a question asks for, of the caller's rows."""
+        if not rows or len(rows) > ENTITIES:
+            raise InvalidInput(f"a request takes 1 to {ENTITIES} entities, this one has {len(rows)}")
+        for view in question.plan.views:
+            call.authorise("features:read", f"view/{view}")
+        clock = question.plan.service.time_column
+        if clock in question.needed.request:
+            rows = [row if clock in row else {**row, clock: call.now} for row in rows]
+        if NO_ENTITY in question.needed.request:  # which Feast's client leaves to the server
+            rows = [{NO_ENTITY: "", **row} for row in rows]
+        if missing := sorted(set(question.needed.request) - set().union(*rows)):
+            raise InvalidInput(f"{_asked_for(question)} needs {', '.join(missing)}: the request lacks it")
+        full = asked(question.needed, rows)
+        stored = wanted(question.plan)
+        found = lookup(self.project, stored, full, as_of=call.now, tables=tables, workspace=call.workspace)
+        if question.plan.on_demand:
+            complete(question.plan, found, full, self._load)
+        answer = Answered(question, full, found)
+        if question.service and self._note is not None:
+            self._note(call, answer)
+        return answer
+
+    def _question(self, features: tuple[str, ...] | None, service: str | None) -> Question:
+        if not service and not features:
+            raise InvalidInput("say which features: `features` or a feature service")
+        plan = plan_of(self.project, service or service_of(self.project, features or ()))
+        keys = frozenset(key for view in plan.views.values() for key in view.entity)
+        read = {name for group in plan.on_demand.values() for name in group.inputs}
+        request = {name: kind for name, kind in plan.service.request.items() if name in keys | read}
+        needed = plan.service.model_copy(update={"request": request})
+        found = dict.fromkeys(_named(plan, name, service or "") for name in plan.service.inputs)
+        return Question(service or "", plan, needed, keys, tuple(one for one in found if one is not None))
+
+
+class Current:
+    """The serving of a workspace's project, which is looked at again every few seconds.
+
+    What the project of some seconds ago does not know is looked for in the newest, so that what is applied can be
+    asked for at once; what is taken away or changed is answered as before for ``fresh_s`` at most.
+
+    Args:
+        project: returns the project, as it was at most so many seconds ago; the same object while it is the same.
+        serving: makes the serving of a project.
+        fresh_s: how many.
+    """
+
+    def __init__(
+        self, project: Callable[[float], Project], serving: Callable[[Project], Serving], fresh_s: float = 5.0
+    ) -> None:
+        self._project, self._make, self._fresh_s = project, serving, fresh_s
+        self._known: Serving | None = None
+
+    def answer(self, ask: Callable[[Serving], str]) -> str:
+        """Return an answer; raises as ``ask`` does."""
+        served = self._serving(self._fresh_s)
+        try:
+            return ask(served)
+        except (NotFound, InvalidInput):
+            newest = self._serving(0)
+            if newest is served:
+                raise
+            return ask(newest)
+
+    def _serving(self, within_s: float) -> Serving:
+        project = self._project(within_s)
+        if self._known is None or self._known.project is not project:
+            self._known = self._make(project)
+        return self._known
 
 
 def views(call: Call, *, project: Project) -> dict[str, Any]:
@@ -91,98 +263,46 @@ def error_body(error: ModelwrightError, status: int, code: str) -> str:
     return json.dumps(json.dumps(detail))
 
 
-def _of_service(
-    call: Call, query: FeaturesQuery, rows: list[dict[str, Any]], *, project: Project, tables: Tables, load: Load
-) -> dict[str, Any]:
-    assert query.feature_service is not None
-    plan = plan_of(project, query.feature_service)
-    needed = _needed(plan)
-    if missing := sorted(needed - set(query.entities)):
-        raise InvalidInput(f"{query.feature_service} needs {', '.join(missing)} beside {', '.join(query.entities)}")
-    full = asked(
-        plan.service.model_copy(update={"request": {n: plan.service.request[n] for n in sorted(needed)}}), rows
+class _Written:
+    """Writes columns as JSON; what several of them share is written once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Sequence[str], str]] = {}
+
+    def result(self, texts: Sequence[str], statuses: Sequence[Status], times: Sequence[str]) -> str:
+        """Return one of ``results``."""
+        return (
+            f'{{"values": [{", ".join(texts)}], "statuses": {self._once(statuses, json.dumps)}, '
+            f'"event_timestamps": {self._once(times, _bracketed)}}}'
+        )
+
+    def _once(self, of: Sequence[str], write: Callable[[Sequence[str]], str]) -> str:
+        if id(of) not in self._known:
+            self._known[id(of)] = of, write(of)
+        return self._known[id(of)][1]
+
+
+def _bracketed(texts: Sequence[str]) -> str:
+    return f"[{', '.join(texts)}]"
+
+
+def _objects(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    rows = (
+        ", ".join(f"{name}: {text}" for name, text in zip(names, row, strict=True))
+        for row in zip(*columns, strict=True)
     )
-    wanted = {name: plan.features(name) for name in plan.views}
-    found = _found(call, project, wanted, full, tables)
-    functions = functions_of(plan, load)
-    for n, row in enumerate(full):
-        for name, stored in plan.stored.items():
-            view = found[stored.view]
-            row[name] = view.features[view.entities[n]][stored.feature].value
-        compute(plan, functions, row)
-    results = _keys(project, wanted, query)
-    for name in plan.service.inputs:
-        if name in plan.stored:
-            stored = plan.stored[name]
-            called = f"{stored.view}__{stored.feature}" if query.full_feature_names else name
-            results[called] = _column(found[stored.view], stored.feature)
-        elif group := next((g for g, d in plan.on_demand.items() if name in d.outputs), None):
-            called = f"{group}__{name}" if query.full_feature_names else name
-            results[called] = _computed([row[name] for row in full], call.now)
-    return _answer(results)
+    return f"[{', '.join(f'{{{row}}}' for row in rows)}]"
 
 
-def _needed(plan: Plan) -> set[str]:
-    keys = {key for view in plan.views.values() for key in view.entity}
-    read = {name for group in plan.on_demand.values() for name in group.inputs}
-    return keys | (read & set(plan.service.request))
+def _named(plan: Plan, name: str, service: str) -> tuple[str, str, str] | None:
+    """Return an input with its short and full name; None for a request column."""
+    if name in plan.stored:
+        view, feature = plan.stored[name]
+        return name, name if service else feature, f"{view}__{feature}"
+    group = next((group for group, declared in plan.on_demand.items() if name in declared.outputs), None)
+    return None if group is None else (name, name, f"{group}__{name}")
 
 
-def _found(
-    call: Call,
-    project: Project,
-    wanted: Mapping[str, Sequence[str]],
-    rows: Sequence[Mapping[str, Any]],
-    tables: Tables,
-) -> dict[str, Found]:
-    for name in wanted:
-        call.authorise("features:read", f"view/{name}")
-        if missing := [key for key in project.views[name].entity if key not in rows[0]]:
-            raise InvalidInput(f"view {name} joins by {', '.join(missing)}: entities lack it")
-    return lookup(project, wanted, rows, as_of=call.now, tables=tables, workspace=call.workspace)
-
-
-def _split(reference: str) -> tuple[str, str]:
-    view, found, feature = reference.partition(":")
-    if not found:
-        raise InvalidInput(f"{reference!r} names no feature: write view:feature")
-    return view, feature
-
-
-def _keys(project: Project, wanted: Mapping[str, Any], query: FeaturesQuery) -> dict[str, dict[str, Any]]:
-    keys = {key for name in wanted for key in project.views[name].entity}
-    epoch = _said(moment(0))
-    return {
-        name: {"values": values, "statuses": ["PRESENT"] * len(values), "event_timestamps": [epoch] * len(values)}
-        for name, values in query.entities.items()
-        if name in keys
-    }
-
-
-def _column(found: Found, feature: str) -> dict[str, Any]:
-    served = [found.features[entity][feature] for entity in found.entities]
-    return {
-        "values": [_said(s.value) for s in served],
-        "statuses": [s.status for s in served],
-        "event_timestamps": [_said(moment(s.event)) for s in served],
-    }
-
-
-def _computed(values: list[Any], now: datetime) -> dict[str, Any]:
-    return {
-        "values": [_said(value) for value in values],
-        "statuses": ["NULL_VALUE" if value is None else "PRESENT" for value in values],
-        "event_timestamps": [_said(now)] * len(values),
-    }
-
-
-def _answer(results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    return {"metadata": {"feature_names": list(results)}, "results": list(results.values())}
-
-
-def _said(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, float) and math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
+def _asked_for(question: Question) -> str:
+    views = ", ".join(question.plan.views)
+    return f"feature service {question.service}" if question.service else f"view {views}"

@@ -30,6 +30,7 @@ ACTIONS: dict[Role, tuple[str, ...]] = {
         "artifacts:write",
         "models:write",
         "features:push",
+        "features:prove",
         "predict:call",
         "retraining:request",
         "models:transition",

@@ -10,8 +10,9 @@ import hashlib
 from pydantic import BaseModel, ConfigDict
 
 from modelwright.context import Call
-from modelwright.errors import InvalidInput
+from modelwright.errors import InvalidInput, NotFound, Refused
 from modelwright.events import ProjectApplied
+from modelwright.governance import planning
 from modelwright.log import Happened, Log, canonical, stream_of
 from modelwright.plugins import full_gates, installed, unknown_gates
 from modelwright.project import Project, current_key, load_current
@@ -30,17 +31,52 @@ class ApplyProject(BaseModel):
     wheel: str = ""
 
 
-def apply(call: Call, message: ApplyProject, *, tables: Tables, log: Log, blobs: Blobs) -> Project:
+class PlanProject(BaseModel):
+    """``POST /v1/projects/plan``: as ``POST /v1/projects``, but nothing comes of it, and no code is needed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    project: Project
+
+
+def plan(call: Call, message: PlanProject, *, tables: Tables, knowledge: planning.Knowledge) -> planning.Plan:
+    """Return what applying a project would change, whom that touches, and why it would be refused.
+
+    Raises:
+        InvalidInput: it is not sound, or a policy names a gate that is not installed.
+    """
+    call.authorise("projects:read", f"project/{message.project.name}")
+    _require_gates(message.project)
+    try:
+        before = current(call, tables=tables)
+    except NotFound:
+        before = None
+    return planning.plan(before, message.project, knowledge)
+
+
+def apply(
+    call: Call,
+    message: ApplyProject,
+    *,
+    tables: Tables,
+    log: Log,
+    blobs: Blobs,
+    knowledge: planning.Knowledge,
+) -> Project:
     """Store a project and make it the workspace's current one; the same again is no event.
 
     Raises:
         InvalidInput: the wheel is no base64, or not the one whose digest the project names, or a policy names a gate
-            that is not installed, which would say no to every version.
+            that is not installed, which would say no to every version, or the project is not sound.
+        Refused: it would break who reads features (``planning``).
     """
     call.authorise("projects:write", f"project/{message.project.name}")
     _require_gates(message.project)
-    project = _with_code(call, message, blobs)
     item = tables.get("governance", current_key(call.workspace))
+    before = Project.model_validate_json(item["project"]) if item else None
+    planned = planning.plan(before, message.project, knowledge)
+    if planned.refused:
+        raise Refused("; ".join(planned.refused))
+    project = _with_code(call, message, blobs)
     document = project.model_dump_json()
     if item is not None and item["project"] == document:
         return project
@@ -48,7 +84,7 @@ def apply(call: Call, message: ApplyProject, *, tables: Tables, log: Log, blobs:
     condition: Condition = Absent() if item is None else Is("v", version)
     stored = {"project": document, "digest": project.digest, "applied": call.now.isoformat()}
     key = current_key(call.workspace)
-    current = Put("governance", {**key._asdict(), **stored, "v": version + 1}, condition)
+    put = Put("governance", {**key._asdict(), **stored, "v": version + 1}, condition)
     applied = Put("governance", {"pk": key.pk, "sk": project.digest, **stored}, Anything())
     event = ProjectApplied(
         project=project.name,
@@ -56,8 +92,11 @@ def apply(call: Call, message: ApplyProject, *, tables: Tables, log: Log, blobs:
         models=tuple(project.models),
         sources=tuple(project.sources),
         views=tuple(project.views),
+        added_views=planned.views("added"),
+        changed_views=planned.views("changed"),
+        removed_views=planned.views("removed"),
     )
-    log.commit(call, [Happened(stream_of(call.workspace, "PROJECT", project.name), event)], [current, applied])
+    log.commit(call, [Happened(stream_of(call.workspace, "PROJECT", project.name), event)], [put, applied])
     return project
 
 

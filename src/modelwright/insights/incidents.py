@@ -20,7 +20,8 @@ at the same time one sees the other.
 Three kinds of events:
 
 - what lasts until another event ends it: a quarantine until its release, a bad performance until a
-  promotion, failed trainings until one completes;
+  promotion, failed trainings until one completes, a stale view until rows come, a feature's values that are
+  not as expected until they are, rows that are held until others of their source came of which none was;
 - a rollback, each with an incident of its own, until another version of the model is promoted;
 - facts without an end (severity ``info``: drift, a declined training, a refused transition): opened
   and closed in one commit. The log has each, the table the newest of each subject.
@@ -36,13 +37,21 @@ from modelwright.events import (
     Delivery,
     DriftDetected,
     Event,
+    ExpectationBroken,
+    ExpectationMet,
+    FeaturesMaterialized,
+    FreshnessBroken,
+    FreshnessRestored,
     IncidentClosed,
     IncidentOpened,
+    ParityFailed,
+    ParityProven,
     PerformanceDegraded,
     QualityFailed,
     QuarantineReleased,
     RolloutPromoted,
     RolloutRolledBack,
+    RowsHeld,
     TrainingCompleted,
     TrainingDeclined,
     TrainingFailed,
@@ -54,6 +63,7 @@ from modelwright.log import Happened, Log, stream_of
 from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, every
 
 TABLE: TableName = "insights"
+_REASONS = 3
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -115,6 +125,34 @@ def _undelivered(event: WebhookFailed) -> Cause:
     return Cause(f"webhook/{event.webhook_id}", "warning", text)
 
 
+def _stale(event: FreshnessBroken) -> Cause:
+    newest = f"the newest did at {event.newest:%Y-%m-%d %H:%M:%S} UTC" if event.newest else "there never was one"
+    text = f"no row of view {event.view} became known for more than {event.limit}: {newest}"
+    return Cause(f"view/{event.view}/freshness", "warning", text)
+
+
+def _unexpected(event: ExpectationBroken) -> Cause:
+    text = f"values of {event.feature} in view {event.view} are not what is expected: {event.text}"
+    return Cause(f"view/{event.view}/expectation/{event.feature}", "warning", text)
+
+
+def _unequal(event: ParityFailed) -> Cause:
+    what = ", ".join(f"{d.feature} in {d.count} rows ({d.cause})" for d in event.differences)
+    text = f"{event.service} is served otherwise than it is trained on: {what}; proof {event.digest[:16]}"
+    return Cause(f"service/{event.service}/parity", "warning", text)
+
+
+def _held(event: RowsHeld) -> Cause:
+    reasons = "; ".join(event.reasons[:_REASONS])
+    more = "; and more" if len(event.reasons) > _REASONS else ""
+    text = (
+        f"{event.rows} rows of {event.upload_key} are held and in no feature of {event.source}: {reasons}{more}. They "
+        f"lie in the lake at {event.key}. Send them again corrected, or repair the function that derives from them and "
+        f"run `modelwright features backfill {event.source}`: the next new rows of it, if none is held, close this"
+    )
+    return Cause(f"source/{event.source}/held", "warning", text)
+
+
 OPENS: dict[type[Event], Callable[[Any], Cause]] = {
     QualityFailed: _quality,
     DriftDetected: _drift,
@@ -124,11 +162,19 @@ OPENS: dict[type[Event], Callable[[Any], Cause]] = {
     TrainingDeclined: _declined,
     TransitionRefused: _refused,
     WebhookFailed: _undelivered,
+    FreshnessBroken: _stale,
+    ExpectationBroken: _unexpected,
+    ParityFailed: _unequal,
+    RowsHeld: _held,
 }
 CLOSES: dict[type[Event], Callable[[Any], tuple[str, ...]]] = {
     QuarantineReleased: lambda event: (f"quarantine/{event.source}/{event.quarantine_id}",),
     RolloutPromoted: lambda event: (f"model/{event.model}/performance", f"model/{event.model}/rollback/"),
     TrainingCompleted: lambda event: (f"model/{event.model}/training",),
+    ParityProven: lambda event: (f"service/{event.service}/parity",),
+    FreshnessRestored: lambda event: (f"view/{event.view}/freshness",),
+    ExpectationMet: lambda event: (f"view/{event.view}/expectation/{event.feature}",),
+    FeaturesMaterialized: lambda event: (f"source/{event.source}/held",) if event.whole else (),
     WebhookChanged: lambda event: () if event.change == "created" else (f"webhook/{event.webhook_id}",),
 }
 """Which subjects an event closes; one that ends in a slash is a family."""

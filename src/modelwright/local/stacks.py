@@ -146,3 +146,28 @@ def apply(team: Team, api: Api) -> Any:
     """Send a team's project and code to a stack."""
     body = {"project": team.project.model_dump(mode="json"), "wheel": base64.b64encode(team.wheel).decode()}
     return api.post("/v1/projects", body)
+
+
+def landing(bucket: str = "", workdir: Path = Path()) -> Callable[[str, bytes], None]:
+    """Return what puts an object into a landing bucket.
+
+    Args:
+        bucket: of a deployed stack, by the caller's own AWS credentials; empty: of the one that runs in the folder.
+        workdir: the folder.
+
+    Raises:
+        InvalidInput: no stack runs there.
+    """
+    if bucket:
+        import boto3
+
+        client = boto3.client("s3")
+    elif (running := Stack(workdir).status()) is not None:
+        client, bucket = running.client("s3"), running.outputs["LandingBucketName"]
+    else:
+        raise InvalidInput("which landing bucket? give --landing, or start a stack here with `modelwright up`")
+
+    def put(key: str, body: bytes) -> None:
+        client.put_object(Bucket=bucket, Key=key, Body=body)
+
+    return put

@@ -4,6 +4,8 @@ Order: ``zip_images`` and ``with_code`` on the SAM template, ``translate``, then
 ``refuse_dangling`` on the CloudFormation that comes out.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -192,9 +194,15 @@ def _routes(api: str, body: Mapping[str, Any]) -> dict[str, Any]:
             verb = "ANY" if method == _ANY_METHOD else method.upper()
             key = "$default" if path.lstrip("/") == "$default" else f"{verb} {path}"
             route = f"{api}{_plain(key)}"
-            made[f"{route}Integration"] = _integration(api, operation[_INTEGRATION])
-            made[f"{route}Route"] = _route(api, key, f"{route}Integration", _security(operation, schemes, api))
+            integration = _integration(api, operation[_INTEGRATION])
+            name = f"{api}{_digest(integration)}Integration"  # one per function: a stack has 500 resources at most
+            made[name] = integration
+            made[f"{route}Route"] = _route(api, key, name, _security(operation, schemes, api))
     return made
+
+
+def _digest(resource: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _integration(api: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ measured window    ``WS#<ws>#MODEL#<model>``      ``MEASURED#<end>#<digest>``  n
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -258,6 +258,13 @@ def put_measured(workspace: str, digest: str, measured: Measured) -> Write:
 
 
 # --- keys --------------------------------------------------------------------------------
+
+
+def partitions(workspace: str, sources: Iterable[str], models: Iterable[str]) -> tuple[str, ...]:
+    """Return where items lie in which values of rows may be told: profiles, quarantines, what was measured."""
+    quarantines = (f"WS#{workspace}#QUARANTINE#{state}" for state in ("OPEN", "CLOSED"))
+    about = (*(_source(workspace, source) for source in sources), *(_model(workspace, model) for model in models))
+    return (*about, *quarantines)
 
 
 def _named(key: Key) -> Item:

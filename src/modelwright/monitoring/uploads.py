@@ -42,6 +42,8 @@ from modelwright.storage import Blobs, Tables, Write
 UNKNOWN = "unknown"
 MOST_HELD = 0.5
 """When more than half of the rows break row checks, the file as a whole is not to be believed."""
+ERASURE = "modelwright-erasure"
+"""Metadata of an upload that an erasure rewrote: its other rows are known."""
 _MOST_RELEASED = 20
 _REASONS_KEPT = 1000
 
@@ -107,6 +109,8 @@ def receive(
         return "gone before it was read"
     if key.endswith("/") and not stored.body:
         return "a folder"
+    if ERASURE in stored.metadata:
+        return f"rewritten by erasure {stored.metadata[ERASURE]}"
     if virtual_time and "as-of" in stored.metadata:
         call = replace(call, now=_time(stored.metadata["as-of"]) or call.now)
     landed = _Landed(call, key, version, stored.body, tables, log, blobs)

@@ -16,7 +16,7 @@ from modelwright.context import Call
 from modelwright.errors import NotFound
 from modelwright.plugins import Candidate
 from modelwright.project import GatePolicy, Model, Project, load_current
-from modelwright.registry import cards, quarantines
+from modelwright.registry import cards, parities, quarantines
 from modelwright.registry.entities import CHAMPION, ModelVersion, RegisteredModel
 from modelwright.registry.signatures import Signature
 from modelwright.registry.store import RegistryStore
@@ -88,7 +88,7 @@ def gather(
         known = replace(known, parity=proof, parity_rows=rows)
     if "card" in needed:
         known = replace(known, card=cards.sections(call, model, version, tables=tables))
-    if needed & {"features", "quarantine"}:
+    if needed & {"features", "parity", "quarantine"}:
         known = _with_project(call, known, needed, tables)
     return known
 
@@ -111,10 +111,22 @@ def _with_project(call: Call, known: Candidate, needed: set[str], tables: Tables
         return known
     if "features" in needed:
         known = replace(known, known_features=served(project, model))
+    if "parity" in needed:
+        known = _as_served(call, known, project, model, tables)
     if "quarantine" in needed:
         sources = {model.label.source, *(project.views[view].source for view in model.views)}
         known = replace(known, quarantined=quarantines.held(tables, call.workspace, sources))
     return known
+
+
+def _as_served(call: Call, known: Candidate, project: Project, model: Model, tables: Tables) -> Candidate:
+    """Return a candidate with the newest proof of its feature service under this project, if that speaks of it."""
+    newest = parities.newest(tables, call.workspace, known.model, project.digest)
+    if newest is None or not newest.covers(known.features, model.request):
+        return known
+    if newest.faults:
+        return replace(known, parity="", parity_rows=0, parity_faults=newest.faults)
+    return replace(known, parity=newest.digest, parity_rows=newest.rows, parity_served=True)
 
 
 def _inputs(version: ModelVersion) -> tuple[str, ...]:

@@ -113,15 +113,24 @@ class FeaturesKnown:
 
 
 class ParityProven:
-    """Training computed its features again by the serving path, and they were equal to the bit."""
+    """Its features are the same in serving and in training, to the bit.
+
+    Either its feature service was proven so under the project as it is (``modelwright features prove``), or, where that
+    was not tried, training computed some of its rows again by the serving path.
+    """
 
     def check(self, candidate: Candidate, policy: GatePolicy) -> GateResult:
         """See ``Gate``."""
         gate, name = "parity_proven", named(candidate)
+        if candidate.parity_faults:
+            hint = f"mend it and prove it again: modelwright features prove {candidate.model}"
+            return no(gate, f"{name} is served otherwise than it is trained: {candidate.parity_faults}: {hint}")
         if not candidate.parity:
-            hint = "the platform's own training proves it: POST /v1/retraining/<model>"
+            hint = f"modelwright features prove {candidate.model}, or train by POST /v1/retraining/{candidate.model}"
             return no(gate, f"nothing proves that {name} is fed in serving what it was trained on: {hint}")
-        rows = f"{candidate.parity_rows} rows were computed again as they are served, and are equal to the bit"
+        how = "served rows are equal" if candidate.parity_served else "rows were computed again as they are served"
+        end = " to what is trained on, to the bit" if candidate.parity_served else ", and are equal to the bit"
+        rows = f"{candidate.parity_rows} {how}{end}"
         return yes(gate, f"{rows} (proof {candidate.parity[:16]})")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from modelwright import plugins
 from modelwright.adapters.featurestore import FeatureStore
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
+from modelwright.adapters.planning import knowledge_of
 from modelwright.context import Call
 from modelwright.errors import InvalidInput
 from modelwright.events import Delivery, TrainingCompleted, TrainingFailed, UploadAccepted, Window
@@ -53,7 +54,8 @@ class Stage:
         self.log = Log(self.tables)
         wheel = base64.b64encode(self.team.wheel).decode()
         message = projects.ApplyProject(project=self.team.project, wheel=wheel)
-        self.project: Project = projects.apply(self.call, message, **self.stores)
+        known = knowledge_of(self.call, tables=self.tables, log=self.log)
+        self.project: Project = projects.apply(self.call, message, knowledge=known, **self.stores)
 
     @property
     def call(self) -> Call:
