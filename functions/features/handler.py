@@ -44,7 +44,7 @@ def materialize_incremental(request: Request, wiring: Wiring) -> Answer:
     from modelwright.features import feast_jobs
 
     project, body = wiring.project(request.call.workspace), request.parse(feast_jobs.MaterializeIncremental)
-    found = feast_jobs.materialize_incremental(request.call, body, project=project)
+    found = feast_jobs.materialize_incremental(request.call, body, project=project, tables=wiring.tables)
     return Answer(found, 202 if request.first("async") == "true" else 200)
 
 
@@ -108,13 +108,15 @@ def prove(request: Request, wiring: Wiring) -> Answer:
 def list_proofs(request: Request, wiring: Wiring) -> dict[str, Any]:
     from modelwright.features import proofs
 
-    return proofs.proofs(request.call, request.path["service"], tables=wiring.tables)
+    project = wiring.project(request.call.workspace)
+    return proofs.proofs(request.call, request.path["service"], project=project, tables=wiring.tables)
 
 
 def show_proof(request: Request, wiring: Wiring) -> dict[str, Any]:
     from modelwright.features import proofs
 
-    return proofs.show(request.call, **request.path, tables=wiring.tables, blobs=wiring.blobs)
+    project = wiring.project(request.call.workspace)
+    return proofs.show(request.call, **request.path, project=project, tables=wiring.tables, blobs=wiring.blobs)
 
 
 def _shown(use_case: str, *needed: str, **asked: str) -> RouteHandler:

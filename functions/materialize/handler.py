@@ -1,12 +1,14 @@
 """Features out of accepted uploads and pushed rows, and training sets out of features."""
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from modelwright import teamcode
 from modelwright.adapters import emr
 from modelwright.adapters.replay import replays
 from modelwright.context import Call
-from modelwright.errors import NotFound
+from modelwright.errors import ModelwrightError, NotFound
 from modelwright.events import (
     BackfillRequested,
     Delivery,
@@ -30,6 +32,7 @@ from modelwright.features import (
     remote,
 )
 from modelwright.features.plan import Load
+from modelwright.features.rounds import go_round
 from modelwright.log import new_id
 from modelwright.project import Project, applied
 from modelwright.runtime import Function, Request, Route
@@ -56,12 +59,16 @@ def fold_pushed(_due: ScheduleDue, call: Call, wiring: Wiring) -> None:
         collaborators = _collaborators(call, wiring)
     except NotFound:  # no project was applied yet, so that nothing was pushed
         return
-    materialization.fold_pushed(call, **collaborators)
-    refilling.resume(call, **collaborators)
     stores: dict[str, Any] = {"tables": wiring.tables, "blobs": wiring.blobs}
-    compaction.remove_replaced(call, project=collaborators["project"], **stores)
-    _check_freshness(call, wiring)
-    _settle_jobs(call, wiring)
+    go_round(
+        (
+            partial(materialization.fold_pushed, call, **collaborators),
+            partial(refilling.resume, call, **collaborators),
+            partial(compaction.remove_replaced, call, project=collaborators["project"], **stores),
+            partial(_check_freshness, call, wiring),
+            partial(_settle_jobs, call, wiring),
+        )
+    )
 
 
 def _check_freshness(call: Call, wiring: Wiring, source: str = "") -> None:
@@ -69,8 +76,15 @@ def _check_freshness(call: Call, wiring: Wiring, source: str = "") -> None:
     freshness.check(call, project=project, tables=wiring.tables, log=wiring.log, source=source)
 
 
+def _take_pushes_in(call: Call, wiring: Wiring) -> None:
+    """Fold pushed rows in before history is read; what cannot be is told by the round, and is not waited for here."""
+    with suppress(ModelwrightError):
+        materialization.fold_pushed(call, **_collaborators(call, wiring))
+
+
 def follow_parity(delivery: Delivery, call: Call, wiring: Wiring) -> None:
     project = wiring.project(call.workspace)
+    _take_pushes_in(call, wiring)
 
     def former(digest: str) -> tuple[Project, Load] | None:
         known = applied(wiring.tables, call.workspace, digest)
@@ -94,6 +108,7 @@ def prove_all(_due: ScheduleDue, call: Call, wiring: Wiring) -> None:
 
 def follow_historical_request(delivery: Delivery, call: Call, wiring: Wiring) -> None:
     cluster = emr.cluster(wiring.settings.environment) if delivery.event.engine == emr.ENGINE else None
+    _take_pushes_in(call, wiring)
     if cluster is None:
         joining.follow_request(delivery, call, **_collaborators(call, wiring))
         return

@@ -49,6 +49,11 @@ def spoken(span: int) -> str:
     return f"{span // _SPANS[unit]}{unit}"
 
 
+@lru_cache(maxsize=1024)
+def _rolled(aggregates: tuple[str, ...], windows: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{name}_{spoken(span_us(window))}" for window in windows for name in aggregates)
+
+
 class Declared(BaseModel):
     """Base of all declarations: frozen, and a word that is not known is an error (validators are built when used)."""
 
@@ -266,13 +271,14 @@ class View(Described):
 
     def feature_names(self) -> tuple[str, ...]:
         """Return the names of the features that this view serves, in order."""
-        return (*self.features, *(feature for feature, _, _ in self.aggregated()))
+        return (*self.features, *_rolled(tuple(self.aggregates), self.windows))
 
     def aggregated(self) -> Iterator[tuple[str, Aggregate, int]]:
         """Yield the names of the features that are aggregations, each with its aggregation and window, in order."""
+        features = iter(_rolled(tuple(self.aggregates), self.windows))
         for window in self.windows_us:
-            for name, aggregate in self.aggregates.items():
-                yield f"{name}_{spoken(window)}", aggregate, window
+            for aggregate in self.aggregates.values():
+                yield next(features), aggregate, window
 
     def types(self, source: Source) -> dict[str, ColumnType]:
         """Return the types of the features that this view serves, in order, of which the source has all columns."""
@@ -375,6 +381,10 @@ def derived(
 
     It is given rows of ``source`` as a pandas data frame, with times in UTC, and returns the rows of the new source.
     Every row of the result has to follow from one row alone, whatever others are beside it.
+
+    What it made stays until it makes a newer version of it: a row that is corrected so that the function leaves it
+    out, or makes another key of it, takes nothing back. Give such a row as well, with a column that says so, and
+    aggregate ``where`` that column.
 
     Args:
         source: whose rows it is given.

@@ -8,9 +8,28 @@ MLflow's error codes; a message names the thing and its state.
 class ModelwrightError(Exception):
     """Root of the tree; its text is meant to be read by a person."""
 
+    @property
+    def logged(self) -> str:
+        """What logs and events say of it, who keep for good what they are told: the text, if it quotes no data."""
+        return str(self)
+
 
 class InvalidInput(ModelwrightError):
-    """The request, file or configuration is wrong; sending it again will not help."""
+    """The request, file or configuration is wrong; sending it again will not help.
+
+    Args:
+        message: for the caller; may quote what the caller sent.
+        logged: the same without a word of the data, where the message quotes any.
+    """
+
+    def __init__(self, message: str, *, logged: str = "") -> None:
+        super().__init__(message)
+        self._logged = logged
+
+    @property
+    def logged(self) -> str:
+        """See ``ModelwrightError.logged``."""
+        return self._logged or str(self)
 
 
 class NotFound(ModelwrightError):

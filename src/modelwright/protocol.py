@@ -47,15 +47,22 @@ def check_depth(raw: bytes, value: Any) -> None:
         without_nulls(value)
 
 
-def faults(error: ValidationError) -> str:
-    """Return what is wrong with a message, in the words that MLflow's clients and tests look for."""
-    return " ".join(map(_fault, error.errors(include_url=False)[:_FAULTS_TOLD]))
+def faults(error: ValidationError, *, quoting: bool = True) -> str:
+    """Return what is wrong with a message, in the words that MLflow's clients and tests look for.
+
+    Args:
+        error: what pydantic says.
+        quoting: whether values are quoted; logs, which keep what they are told, are told none.
+    """
+    return " ".join(_fault(fault, quoting) for fault in error.errors(include_url=False)[:_FAULTS_TOLD])
 
 
-def _fault(fault: Any) -> str:
+def _fault(fault: Any, quoting: bool) -> str:
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).lstrip(".") or "body"
     if fault["type"] == "missing":
         return f"Missing value for required parameter '{where}'."
+    if not quoting:
+        return f"Invalid value for parameter '{where}': {fault['type']}."
     told = json.dumps(fault["input"], default=str, separators=(",", ":"))[:_LONGEST_VALUE_TOLD]
     return f"Invalid value {told} for parameter '{where}' supplied: {fault['msg']}."
 

@@ -131,7 +131,7 @@ def validated(model: type[M], value: Any) -> M:
         try:
             return model.model_validate(without_nulls(value))
         except ValidationError as error:
-            raise errors.InvalidInput(faults(error)) from error
+            raise errors.InvalidInput(faults(error), logged=faults(error, quoting=False)) from error
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ class Function:
         except errors.ModelwrightError as error:
             status, code = status_of(error)
             answer = Answer(self._error_body(error, status, code), status, {"content-type": "application/json"})
-            outcome = f"{code}: {error}"
+            outcome = f"{code}: {error.logged}"
             if isinstance(error, errors.Forbidden):
                 more["refusal"] = self._record(event, error, correlation)
         self._line(f"{method} {path}", outcome, correlation, status=answer.status, **more)

@@ -249,11 +249,16 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object's line in a listing."""
+    """An object's line in a listing.
+
+    Attributes:
+        modified: when the bucket says that it was put, of ``Blobs.list``: another once it is put again, even the same.
+    """
 
     key: str
     size: int
     etag: str
+    modified: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

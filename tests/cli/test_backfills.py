@@ -86,7 +86,12 @@ def test_backfills_are_listed_newest_first_with_how_far_they_are(run: Run, bus: 
 
 
 def test_waiting_tells_how_far_it_is_once_and_ends_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
-    steps = [{"steps": 0, "of": 0}, {"steps": 1, "of": 4}, {"steps": 1, "of": 4}, {"state": "completed", "phase": ""}]
+    steps: list[dict[str, Any]] = [
+        {"steps": 0, "of": 0},
+        {"steps": 1, "of": 4},
+        {"steps": 1, "of": 4},
+        {"state": "completed", "phase": ""},
+    ]
     waits: list[float] = []
     api: Any = Answering([{**RUNNING, **step} for step in steps])
     assert backfills.awaited(api, "b", pause=waits.append)["state"] == "completed"

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from modelwright.cli import erase as erasing
 from modelwright.cli.commands import app
 from modelwright.client import Api
+from modelwright.errors import Unavailable
 
 RECEIPT = {
     "erasure_id": "01A",
@@ -46,7 +47,7 @@ def test_nothing_that_was_found_is_said_as_such() -> None:
 
 def test_one_that_is_not_over_says_where_to_look() -> None:
     (line,) = erasing.lines({"erasure_id": "01A", "status": "erasing", "receipt": None})
-    assert line == "erasure 01A is erasing: GET /v1/erasures/01A"
+    assert line == "erasure 01A is erasing: modelwright erase --status 01A"
 
 
 def test_the_command_waits_until_it_is_over() -> None:
@@ -62,7 +63,20 @@ def test_the_command_waits_until_it_is_over() -> None:
     assert len(slept) == 1
 
 
-@pytest.mark.parametrize("arguments", [["erase"], ["erase", "passenger"]])
+def test_patience_ends_and_says_where_to_look() -> None:
+    class Never(Api):
+        def get(self, path: str, **query: str) -> Any:
+            return {"status": "erasing"}
+
+    slept: list[float] = []
+    with pytest.raises(Unavailable, match="modelwright erase --status 01A"):
+        erasing.awaited(Never("http://127.0.0.1:1", "t"), "01A", slept.append)
+    assert sum(slept) == 3600
+
+
+@pytest.mark.parametrize(
+    "arguments", [["erase"], ["erase", "passenger"], ["erase", "passenger", "ann", "--status", "01A"]]
+)
 def test_whom_to_erase_has_to_be_said(arguments: list[str]) -> None:
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 2

@@ -45,7 +45,7 @@ def test_held_rows_are_told_with_place_and_reason_and_whether_others_went_throug
     assert first == ("levels: 1 rows of readings/x.parquet, 2026-01-05 12:00:00 UTC; nothing went through whole since")
     key = place.removeprefix("  lie in the lake at ")
     assert stack.blobs.get("lake", key).body[:4] == b"PAR1"
-    assert reason == "  column level: 1800.0 is beyond 1000.0"
+    assert reason == "  column level: beyond 1000.0 (held rows 1)"
     assert advice == "settle them: send them corrected, or repair the function and backfill"
     stack.upload("readings", [reading(901.0, sensor="big", known=3), reading(5.0, known=3)], NOW)
     assert [line.rpartition("; ")[2] for line in lines(run) if line.startswith("levels")] == [
@@ -62,4 +62,4 @@ def test_only_the_sources_that_are_named_are_told(run: Run, stack: Stack) -> Non
     assert lines(run, "readings") == ["no rows are held"]
     (found,) = json.loads(run("levels", "--json").stdout)
     assert (found["source"], found["rows"], found["whole_since"]) == ("levels", 1, None)
-    assert found["reasons"] == ["column level: 1800.0 is beyond 1000.0"]
+    assert found["reasons"] == ["column level: beyond 1000.0 (held rows 1)"]

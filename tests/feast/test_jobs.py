@@ -7,6 +7,7 @@ import pytest
 from features.feature_cases import PROJECT
 from support.http import Caller, handler_of, memory_wiring
 
+from modelwright.feast.messages import read_registry
 from modelwright.governance.access import Grant
 from modelwright.log import stream_of
 from modelwright.project import current_key
@@ -86,6 +87,8 @@ def test_who_does_not_wait_is_told_that_it_was_accepted(path: str) -> None:
         ({"feature_views": ["weather"], "version": "v2"}, 404, "KeyError", "weather has no version v2: it has v1"),
         ({"version": "v1"}, 400, "ValueError", "a version is of one view, and 3 are named"),
         ({"end_ts": "soon"}, 400, "ValueError", "end_ts is no ISO 8601 time: 'soon'"),
+        ({"end_ts": "9999-12-31T23:59:59-10:00"}, 400, "ValueError", "end_ts is no ISO 8601 time"),
+        ({"feature_views": []}, 400, "ValueError", "feature_views names none: leave it out for all"),
     ],
 )
 def test_what_cannot_be_is_an_error_in_feasts_form_and_asks_for_nothing(
@@ -119,3 +122,42 @@ def test_the_registry_is_there_for_who_may_read_the_project() -> None:
     assert status == 200
     assert b"flights" in body
     assert Desk(grants=()).ask("GET", "/v1/features/registry.db")[0] == 403
+
+
+def test_incremental_materialization_tells_of_pushes_that_wait() -> None:
+    desk = Desk()
+    row = {
+        "origin": "JFK",
+        "observed_at": "2026-01-01T00:00:00Z",
+        "known_at": "2026-01-01T00:00:00Z",
+        "temp": 1.0,
+        "sky": None,
+    }
+    for to in ("offline", "online"):
+        status, said = desk.post("/push", source="weather", rows=[{**row, "temp": len(to)}], to=to)
+        assert status == 200, said
+    _, said = desk.post("/materialize-incremental", end_ts=BODY["end_ts"])
+    assert (said["status"], said["waiting"]) == ("waiting", {"weather": 1})
+    assert "wait to be folded in" in said["told"]
+    _, said = desk.post("/materialize-incremental", end_ts=BODY["end_ts"], feature_views=["by_route"])
+    assert (said["status"], said["waiting"]) == ("materialized", {})
+
+
+DENIED = (Grant(role="admin"), Grant(role="admin", resources="view/weather", effect="deny"))
+
+
+def test_a_view_that_is_none_is_told_with_those_that_the_caller_may_read() -> None:
+    status, said = Desk(grants=DENIED).post("/materialize", **BODY, feature_views=["x"])
+    assert (status, said["message"]) == (404, "there is no feature view x: there are by_origin, by_route")
+
+
+def test_the_registry_leaves_out_what_the_caller_may_not_read() -> None:
+    whole, left = (
+        read_registry(Desk(grants=grants).ask("GET", "/v1/features/registry.db")[1], "it")
+        for grants in (READER, DENIED)
+    )
+    assert [view.spec.name for view in whole.feature_views] == ["weather", "by_origin", "by_route"]
+    assert [view.spec.name for view in left.feature_views] == ["by_origin", "by_route"]
+    assert "weather" in {source.name for source in whole.data_sources}
+    assert {source.name for source in left.data_sources} == {"departures", "departures_rows"}
+    assert len(whole.feature_services) > len(left.feature_services) == 0

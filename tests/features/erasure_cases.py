@@ -6,6 +6,7 @@ import json
 import random
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,16 @@ START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 NOW = START + timedelta(hours=27)
 ANN, BOB, EVE = "passenger-ann-1912", "passenger-bob-1915", "passenger-eve-1920"
 PEOPLE = (ANN, BOB, EVE)
-TABLES: tuple[TableName, ...] = ("log", "features", "monitoring", "registry", "governance", "tracking", "rollout")
+TABLES: tuple[TableName, ...] = (
+    "log",
+    "features",
+    "monitoring",
+    "registry",
+    "governance",
+    "tracking",
+    "rollout",
+    "insights",
+)
 SALT = "5a" * 32
 
 PROJECT = Project.model_validate(
@@ -393,7 +403,8 @@ def decoded_object(key: str, body: bytes) -> Any:
     if body.startswith(b"\x1f\x8b"):
         return decoded_object(key.removesuffix(".gz"), gzip.decompress(body))
     if body.startswith(b"PAR1"):
-        return pq.read_table(io.BytesIO(body)).to_pydict()
+        with suppress(pa.ArrowInvalid):  # a broken file that somebody uploaded is looked through as it is
+            return pq.read_table(io.BytesIO(body)).to_pydict()
     return body.decode("latin-1")
 
 

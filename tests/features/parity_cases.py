@@ -147,7 +147,7 @@ def customers(count: int = 12) -> list[str]:
 
 
 def orders(chosen: random.Random, count: int, days: float = 20, people: int = 12) -> list[dict[str, Any]]:
-    """Return orders, some of which became known late, and one in ten of which is corrected later."""
+    """Return orders, some of which became known late, and one in ten of which is corrected later, also in its time."""
     rows = []
     for n in range(count):
         at = START + timedelta(microseconds=chosen.randrange(int(days * 86_400_000_000)))
@@ -159,7 +159,8 @@ def orders(chosen: random.Random, count: int, days: float = 20, people: int = 12
         rows.append(row)
         if n % 10 == 0:
             known = row["known_at"] + timedelta(hours=chosen.choice([1, 30]))
-            rows.append({**row, "amount": round(chosen.uniform(1, 400), 2), "known_at": known})
+            at += timedelta(hours=chosen.choice([0, -200, -30, -1, 2]))
+            rows.append({**row, "amount": round(chosen.uniform(1, 400), 2), "ordered_at": at, "known_at": known})
     return rows
 
 

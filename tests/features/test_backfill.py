@@ -1,5 +1,6 @@
 """Backfills: what they fill, how far they are, and that they go on wherever they are killed."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -110,6 +111,49 @@ def test_a_backfill_goes_on_where_it_was_killed() -> None:
             continue
         break
     assert kills > 15
+
+
+class Overtaken:
+    """Tables on which an upload is committed just before the first read of items of one kind."""
+
+    def __init__(self, till: Till, what: str, rows: Sequence[dict[str, Any]]) -> None:
+        self._till, self._tables, self._what, self._rows = till, till.stack.tables, what, rows
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tables, name)
+
+    def batch_get(self, table: Any, keys: Any, attributes: Any = ()) -> Any:
+        if self._what and any(key.sk == self._what for key in keys):
+            self._what = ""
+            self._till.upload(self._rows, NOW)
+        return self._tables.batch_get(table, keys, attributes)
+
+
+LONG_AGO = -3 * 24 * 60
+
+
+@pytest.mark.parametrize(
+    ("view", "what", "rows"),
+    [
+        ("hours", "WINDOWS", [sale("late", 300, amount=7.0), sale("s9", 63, lag=90, amount=8.0)]),
+        ("visit", "LATEST", [sale("old", LONG_AGO, lag=60, customer="bob")]),
+    ],
+)
+def test_rows_that_are_folded_in_while_a_step_runs_count(view: str, what: str, rows: list[dict[str, Any]]) -> None:
+    visit = PROJECT.views["visit"].model_copy(update={"ttl": ""})
+    declared = PROJECT.model_copy(update={"views": {**PROJECT.views, "visit": visit}})
+    till = Till(declared.model_copy(update={"views": {n: v for n, v in declared.views.items() if n != view}}))
+    many = [sale(f"s{n}", 7 * n, lag=11, amount=n / 4, pieces=n) for n in range(40)] if what == "WINDOWS" else []
+    till.upload([*many, sale("old", LONG_AGO), sale("older", 2 * LONG_AGO, amount=3.0)], START)
+    till.declare(declared)
+    stack = till.stack
+    query = backfill.BackfillQuery(source="sales", views=(view,))
+    asked = backfill.request(stack.call(NOW), query, project=declared, tables=stack.tables, log=stack.log)
+    tables: Any = Overtaken(till, what, rows)
+    store = Store.of(stack.call(NOW), declared, tables=tables, blobs=stack.blobs, cache={})
+    refilling.run(store, asked["backfill_id"], stack.log)
+    assert progress(stack, asked["backfill_id"])["state"] == "completed"
+    assert till.served(["ann", "bob"], NOW) == till.expected(["ann", "bob"], NOW)
 
 
 def test_what_is_not_done_in_time_is_left_to_a_new_event() -> None:

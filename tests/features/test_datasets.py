@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from features.feature_cases import PROJECT, START, Stack
-from modelwright.errors import InvalidInput
+from modelwright.errors import Forbidden, InvalidInput
 from modelwright.features import datasets, saved
 from modelwright.features.datasets import LABEL, TrainingSetQuery
 
@@ -121,3 +122,15 @@ def test_labels_in_many_weeks_are_read_as_they_were_known(stack: Stack) -> None:
 def test_the_digest_is_of_the_bytes(stack: Stack) -> None:
     made = built(stack, hours(13))
     assert hashlib.sha256(stack.blobs.get("lake", made.key).body).hexdigest() == made.digest
+
+
+@pytest.mark.parametrize("denied", ["model/flights", "view/weather", "view/by_origin", "source/arrivals"])
+def test_a_training_set_is_made_for_who_may_read_all_that_it_is_made_of(stack: Stack, denied: str) -> None:
+    def authority(action: str, resource: str) -> None:
+        if (action, resource) == ("features:read", denied):
+            raise Forbidden(f"no {action} on {resource}")
+
+    query = TrainingSetQuery(model="flights", start=START, end=START + DAY)
+    with pytest.raises(Forbidden, match=denied):
+        datasets.build(replace(stack.call(hours(13)), authority=authority), query, **stack.everything())
+    assert not list(stack.blobs.list("lake", "datasets/"))

@@ -15,14 +15,14 @@ import pytest
 from support.http import Caller, handler_of, payload
 
 from features.feature_cases import PROJECT, START, Stack, oracle
-from modelwright.errors import ConditionFailed, TooLarge
-from modelwright.events import FeaturesMaterialized, TrainingSetSaved
-from modelwright.features import datasets
+from modelwright.errors import ConditionFailed, NotFound, TooLarge
+from modelwright.events import BackfillRequested, FeaturesMaterialized, TrainingSetSaved
+from modelwright.features import backfill, datasets
 from modelwright.governance.access import Grant
 from modelwright.log import Log
 from modelwright.project import current_key
 from modelwright.runtime import Function
-from modelwright.storage import Anything, Put
+from modelwright.storage import Anything, Delete, Put
 from modelwright.wiring import Settings, Wiring
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -322,3 +322,53 @@ def test_the_light_function_needs_no_heavy_library() -> None:
     root = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def departures(n: int) -> dict[str, Any]:
+    left = START + timedelta(hours=n)
+    return {
+        "flight_id": f"f{n}", "carrier": "AA", "origin": "JFK", "left_at": left, "delay": 5, "late": False,
+        "cancelled": False, "known_at": left + timedelta(minutes=1),
+    }  # fmt: skip
+
+
+def due(desk: Desk, now: datetime) -> Any:
+    detail = {"name": "materialize", "at": now.isoformat(), "workspace": "default"}
+    return desk.materialize({"detail-type": "ScheduleDue", "detail": detail})
+
+
+@pytest.mark.parametrize(("body", "error"), [(None, NotFound), (b"scribble", ValueError)])
+def test_what_is_wrong_with_one_source_keeps_a_round_from_nothing_else_and_is_raised_at_its_end(
+    desk: Desk, body: bytes | None, error: type[Exception]
+) -> None:
+    now = START + timedelta(hours=12)
+    assert next(iter(PROJECT.sources)) == "departures"
+    watched = PROJECT.views["weather"].model_copy(update={"fresh_within": "1h"})
+    project = PROJECT.model_copy(update={"views": {**PROJECT.views, "weather": watched}})
+    item = {**current_key("default")._asdict(), "project": project.model_dump_json()}
+    desk.stack.tables.write([Put("governance", item, Anything())])
+    desk.stack.push("departures", [departures(n) for n in range(3)], now)
+    desk.stack.push("weather", [weather(n) for n in range(5)], now)
+    (broken,) = desk.stack.blobs.list("lake", "pushed/default/departures/")
+    desk.stack.blobs.delete("lake", broken.key)
+    if body is not None:
+        desk.stack.blobs.put("lake", broken.key, body)
+    asked = BackfillRequested(backfill_id="b-left", source="weather", views=(), window=None)
+    desk.stack.tables.write(backfill.Backfill.started(asked, now - timedelta(hours=1)).writes("default", 0))
+    with pytest.raises(error):
+        due(desk, now)
+    told = [item.envelope.type for item in desk.stack.log.read("WS#default#SOURCE#weather")]
+    assert told == ["FeaturesMaterialized", "BackfillCompleted"]
+    assert [i.envelope.type for i in desk.stack.log.read("WS#default#VIEW#weather")] == ["FreshnessBroken"]
+
+
+def test_a_backfill_that_cannot_be_done_keeps_no_other_from_going_on(desk: Desk) -> None:
+    now = START + timedelta(hours=12)
+    desk.stack.upload("weather", [weather(n) for n in range(5)], now)
+    for name in ("b-1", "b-2"):
+        asked = BackfillRequested(backfill_id=name, source="weather", views=(), window=None)
+        desk.stack.tables.write(backfill.Backfill.started(asked, now - timedelta(hours=1)).writes("default", 0))
+    desk.stack.tables.write([Delete("features", backfill.backfill_key("default", "b-1"), Anything())])
+    with pytest.raises(NotFound, match="b-1"):
+        due(desk, now)
+    assert backfill.show(desk.stack.call(now), "b-2", tables=desk.stack.tables)["state"] == "completed"

@@ -127,6 +127,32 @@ def test_columns_that_are_asked_for_are_all_that_is_read() -> None:
     assert part.to_pylist() == [{"temp": 1.0, UNTIL: NEVER}]
 
 
+class Counting(MemoryBlobs):
+    """A lake that notes what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+
+    def get(self, bucket: Any, key: str, *options: Any) -> Any:
+        self.read.append(key)
+        return super().get(bucket, key, *options)
+
+
+def test_keys_of_large_partitions_are_read_one_partition_at_a_time() -> None:
+    store = Store()
+    store.blobs = Counting()
+    store.history = History(blobs=store.blobs, tables=store.tables, workspace="w", cache={})
+    weeks = [observed("JFK", 200.0 * n, n) for n in range(4)]
+    partitions = store.put(weeks, "a").partitions
+    large = [partition.model_copy(update={"rows": 300_000}) for partition in partitions]
+    fresh = History(blobs=store.blobs, tables=store.tables, workspace="w", cache={})
+    store.blobs.read.clear()
+    seen = [(len(store.blobs.read), keys.tolist()) for keys in fresh.keys("weather", large)]
+    assert [read for read, _ in seen] == [1, 2, 3, 4]
+    assert [keys for _, keys in seen] == [keys.tolist() for keys in store.history.keys("weather", partitions)]
+
+
 versions = st.lists(
     st.builds(observed, st.sampled_from(["JFK", "EWR"]), st.integers(0, 6).map(lambda n: n * 100), st.floats(0, 9)),
     max_size=8,

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelwright.adapters.metering import item_size
 from modelwright.features.aggregates import NEVER
 from modelwright.features.latest import (
     FEW,
+    LARGEST,
     SLACK_H,
     Newest,
     Version,
@@ -117,10 +119,54 @@ def test_what_was_never_visible_is_not_kept() -> None:
 
 
 def test_an_item_of_many_rows_is_kept_small_and_says_since_when_it_can_be_read() -> None:
-    rows = [Version(NOW - n * 1_000, NOW - n * 1_000, "1", n, NEVER, (float(n),)) for n in range(5 * FEW)]
+    minute = HOUR_US // 60
+    rows = [Version(NOW - n * minute, NOW - n * minute, "1", n, NEVER, (float(n),)) for n in range(5 * FEW)]
     item = merged(Newest(), rows, NOW)
     assert item is not None
-    assert (item.since, len(item.rows)) == (NOW, 1)
+    assert (item.since, len(item.rows)) == (NOW - 5 * minute, 7)
+    assert values(item.as_of(NOW - 5 * minute)) == (5.0,), "a request that began before the write is answered"
+
+
+def stored_bytes(item: Newest) -> int:
+    return item_size(newest_write(Key("a", "b"), VIEW.model_copy(update={"features": ("x",)}), item).item)
+
+
+@pytest.mark.parametrize("text", ["x" * 9_000, "é" * 1_500, '"' * 4_000])
+def test_an_item_of_long_texts_goes_less_far_back_and_stays_within_its_bound(text: str) -> None:
+    second = HOUR_US // 3600
+    rows = [Version(NOW - n * second, NOW - n * second, "1", n, NEVER, (text,)) for n in range(200)]
+    item = merged(Newest(), rows, NOW)
+    assert item is not None
+    assert NOW - 60 * second <= item.since <= NOW
+    assert stored_bytes(item) < LARGEST
+    assert values(item.as_of(NOW)) == (text,)
+    one_by_one = Newest()
+    for row in reversed(rows):
+        one_by_one = merged(one_by_one, [row], NOW) or one_by_one
+    assert stored_bytes(one_by_one) < LARGEST
+    assert one_by_one.as_of(NOW) == item.as_of(NOW)
+
+
+def test_of_rows_of_the_future_those_stay_that_are_served_first() -> None:
+    rows = [Version(NOW + n, NOW, "1", n, NEVER, (float(n),)) for n in range(9_000)]
+    item = merged(Newest(), rows, NOW)
+    assert item is not None
+    assert stored_bytes(item) < LARGEST
+    assert len(item.rows) > 1_000
+    assert [row.event for row in item.rows] == [NOW + n for n in reversed(range(len(item.rows)))]
+    again = merged(merged(Newest(), rows[1::2], NOW) or Newest(), rows[::2], NOW)
+    assert again is not None
+    assert list(again.rows) == list(item.rows)
+
+
+def test_what_is_behind_the_newest_is_served_once_that_is_corrected_to_an_earlier_time() -> None:
+    old = Version(NOW - 90 * HOUR_US, NOW - 90 * HOUR_US, "1", 1, NEVER, (1.0,))
+    new = Version(NOW - 80 * HOUR_US, NOW - 80 * HOUR_US, "2", 2, NEVER, (2.0,))
+    item = merged(merged(Newest(), [old], NOW) or Newest(), [new], NOW)
+    assert item is not None
+    item = merged(item, [new._replace(event=NOW - 99 * HOUR_US, available=NOW, arrival="3")], NOW)
+    assert item is not None
+    assert values(item.as_of(NOW)) == (1.0,)
 
 
 def test_an_item_can_be_read_for_a_day_back_and_says_so() -> None:

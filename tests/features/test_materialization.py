@@ -2,12 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from features.feature_cases import Stack
+from features.online_cases import NOW as SHOP_NOW
+from features.online_cases import PROJECT as SHOP
+from features.online_cases import profile
+from features.online_cases import sale as shop_sale
 from features.test_backfill import without
 from features.window_cases import PROJECT, START, Till, sale
+from modelwright.events import ExpectationBroken, RowsHeld
 from modelwright.features.history import History, empty
 from modelwright.features.layout import micros
 from modelwright.features.refreshing import roll
 from modelwright.features.settling import Online
+from modelwright.project import Project
 
 CUSTOMERS = [f"c{n}" for n in range(12)]
 NOW = START + timedelta(hours=6)
@@ -34,3 +43,34 @@ def test_the_same_rows_in_another_file_are_counted_once() -> None:
     till.upload(rows, NOW)
     till.upload([*rows, sale("bob", 3, customer="bob")], NOW)
     assert till.served(["ann", "bob"], NOW) == till.expected(["ann", "bob"], NOW)
+
+
+def test_a_derived_source_whose_function_does_not_load_does_not_keep_its_parent_from_being_stored() -> None:
+    declared = SHOP.model_dump(mode="json")
+    declared["sources"]["large_sales"]["derived"]["function"] = "features.online_cases:nosuch"
+    stack = Stack(Project.model_validate(declared))
+    stack.upload("sales", [shop_sale("a", amount=700.0), shop_sale("b")], SHOP_NOW)
+    history = History(blobs=stack.blobs, tables=stack.tables, workspace="default", cache={})
+    assert [partition.rows for partition in history.manifest("sales").partitions] == [2]
+    found = [one.envelope for one in stack.log.read("WS#default#SOURCE#large_sales")]
+    (told,) = [RowsHeld.model_validate(one.data) for one in found if one.type == "RowsHeld"]
+    assert told.rows == 2
+    assert told.reasons[0].startswith("the function cannot be loaded: the module features.online_cases of project shop")
+
+
+@pytest.mark.parametrize(
+    ("feature", "expected", "text"),
+    [
+        ("vip", {"low": 0.5}, "1 of 2 are below 0.5, down to 0"),
+        ("vip", {"high": 0.5}, "1 of 2 are above 0.5, up to 1"),
+        ("city", {"low": 0}, "a string is neither low nor high: expect numbers only of numbers"),
+        ("since", {"high": 0}, "a timestamp[us, tz=UTC] is neither low nor high: expect numbers only of numbers"),
+    ],
+)
+def test_no_expectation_keeps_rows_from_being_materialized(feature: str, expected: dict[str, float], text: str) -> None:
+    declared = SHOP.model_dump(mode="json")
+    declared["views"]["profile"]["expected"] = {feature: expected}
+    stack = Stack(Project.model_validate(declared))
+    stack.upload("profiles", [profile(1), profile(2, vip=False)], SHOP_NOW)
+    found = [one.envelope for one in stack.log.read("WS#default#VIEW#profile")]
+    assert [ExpectationBroken.model_validate(one.data).text for one in found] == [text]

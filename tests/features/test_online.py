@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from features.feature_cases import START, Stack
+from features.feature_cases import PROJECT, START, Stack
 from modelwright.errors import InvalidInput
+from modelwright.features import online
 
 NOW = START + timedelta(days=5)
 
@@ -45,6 +46,17 @@ def test_a_row_that_becomes_anothers_leaves_the_one_before_it() -> None:
     assert served(stack)["by_route__delay"] == 2
     stack.upload("departures", [departure("b", 50, known_h=1, carrier="UA")], NOW)
     assert served(stack)["by_route__delay"] == 1
+
+
+def test_no_rows_have_no_features() -> None:
+    stack = Stack()
+    stack.upload("departures", [departure("a", 60, known_h=60)], NOW)
+    assert stack.online([], NOW) == []
+    wanted = {"by_route": PROJECT.views["by_route"].feature_names()}
+    found = online.lookup(PROJECT, wanted, [], as_of=NOW, tables=stack.tables, workspace=stack.workspace)["by_route"]
+    assert {name: list(found.of_rows(column.values)) for name, column in found.features.items()} == {
+        name: [] for name in wanted["by_route"]
+    }
 
 
 def test_a_time_further_back_than_is_kept_is_refused_not_guessed() -> None:

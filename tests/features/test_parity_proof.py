@@ -24,13 +24,15 @@ from features.parity_cases import (
     visits,
 )
 from modelwright.errors import InvalidInput
-from modelwright.features import offline, parity, parity_report
+from modelwright.features import offline, parity, parity_report, push
 from modelwright.features.history import History
+from modelwright.features.layout import PENDING, source_key
 from modelwright.features.parity_moments import OFFSETS_US
 from modelwright.features.parity_report import Report
 from modelwright.features.parity_rows import Row
 from modelwright.features.plan import Load
 from modelwright.project import Project
+from modelwright.storage import Delete
 
 HOUR = timedelta(hours=1)
 Wrong = Callable[[Shop, list[Row]], Served]
@@ -129,6 +131,24 @@ def test_rows_that_become_another_entitys_are_served_as_they_are_trained_on() ->
     shop.store("visits", visits(chosen, 100, people=3), START)
     report = shop.prove(pairs=1_000)
     assert report.equal, parity_report.lines(report)
+
+
+def test_newest_rows_that_were_earlier_after_all_are_served_as_they_are_trained_on() -> None:
+    shop, day = Shop(), timedelta(days=1)
+    (order, *_) = orders(random.Random(1), 1)
+    order |= {"customer": "c0", "shop": 1}
+
+    def version(name: str, at: datetime, known: datetime, amount: float) -> dict[str, Any]:
+        return {**order, "order_id": name, "ordered_at": at, "known_at": known, "amount": amount}
+
+    first = [version(name, START + n * day, START + n * day, float(n)) for n, name in enumerate("abcd", 1)]
+    shop.store("orders", first, START)
+    for n, name in enumerate("bcd", 2):
+        shop.store("orders", [version(name, START - n * day, START + 10 * day, 90.0)], START)
+    shop.store("visits", visits(random.Random(1), 10, people=1), START)
+    asked = [{"customer": "c0", "shop": 1, "basket": 1.0, "event_timestamp": START + n * day} for n in (6, 11)]
+    replay = shop.stand.replays(shop.project, SERVICE, shop.history, shop.stand.load)
+    assert [said["amount"] for said in replay(asked)] == [said["amount"] for said in shop.right(asked)] == [4.0, 1.0]
 
 
 # --- the six planted bugs ----------------------------------------------------------------
@@ -336,6 +356,41 @@ def test_answers_with_other_features_or_requests_are_left_out_and_said(shop: Sho
     report = shop.prove()
     assert report.compared[0].answers == 15
     assert report.notes == ("5 answers are not compared: their request or features are not what checkout has now",)
+
+
+def pushed(shop: Shop, at: datetime) -> str:
+    """Push an order of every shop's customer, and return the digest of the push."""
+    rows = [{**orders(random.Random(3), 1)[0], "ordered_at": at, "known_at": at}]
+    said = [{n: v.isoformat() if isinstance(v, datetime) else v for n, v in row.items()} for row in rows]
+    stores: dict[str, Any] = {"project": shop.project, "tables": shop.tables, "blobs": shop.blobs}
+    return push.push(shop.call(at), push.Push(source="orders", rows=said), identity="u", **stores).digest
+
+
+def test_answers_since_a_push_that_waits_are_left_out_until_it_is_folded_in(shop: Shop) -> None:
+    rows = sorted(asked(), key=lambda row: row["event_timestamp"])
+    shop.serve(rows[:60])
+    at = rows[60]["event_timestamp"]
+    digest = pushed(shop, at)
+    shop.serve(rows[60:], lambda given: [{**said, "n_7d": -1} for said in shop.right(given)])  # as if it were served
+    report = shop.prove()
+    before = sum(row["event_timestamp"] < at for row in rows)
+    assert report.equal, parity_report.lines(report)
+    assert report.compared[0].answers == before < 100
+    assert report.notes == (
+        f"{100 - before} answers are not compared yet: rows pushed since {at:%Y-%m-%d %H:%M:%S.%f} UTC wait to be "
+        "folded in",
+    )
+    shop.tables.write([Delete("features", source_key(shop.workspace, "orders", f"{PENDING}{digest}"))])
+    report = shop.prove()
+    assert (report.equal, report.compared[0].answers, report.notes) == (False, 100, ())
+
+
+def test_if_all_answers_wait_for_a_push_it_is_said_why_there_is_nothing_to_compare() -> None:
+    shop = Shop()
+    pushed(shop, START)
+    shop.serve(asked(3))
+    with pytest.raises(InvalidInput, match="3 answers are not compared yet: rows pushed since 2024-03-04"):
+        shop.prove()
 
 
 def test_only_the_newest_answers_of_too_many_are_read(shop: Shop) -> None:

@@ -152,6 +152,18 @@ def test_what_the_functions_served_is_proven_against_what_they_train_on(lived: D
     assert (event.rows, event.project) == (272, PROJECT.digest)
 
 
+def test_rows_that_were_pushed_a_moment_ago_are_folded_in_before_it_is_compared() -> None:
+    deployed = Deployed()
+    chosen = random.Random(5)
+    came, asked = START + timedelta(days=6), START + timedelta(days=6, hours=3)
+    deployed.push("orders", [row for row in orders(chosen, 20, 5, people=2) if row["known_at"] <= came], came)
+    deployed.get(requests(chosen, 4, people=2), asked)
+    found = deployed.prove(asked + timedelta(minutes=1), pairs=10)
+    report = Report.model_validate(found["report"])
+    assert report.equal, parity_report.lines(report)
+    assert report.compared[0].rows == 4
+
+
 def test_the_answers_hold_more_than_nulls(lived: Deployed) -> None:
     answers, count = serving_log.answers(lived.blobs, "default", SERVICE, START, LATER, most=1_000)
     assert count == len(answers) == 72
@@ -413,3 +425,27 @@ def test_a_subject_leaves_an_answer_without_a_trace() -> None:
     assert left.statuses == {"score": ["NOT_FOUND"]}
     assert len(left) == 1
     assert b"c1" not in gzip.decompress(left.body())
+
+
+# --- who may know of it ------------------------------------------------------------------
+
+
+def test_a_proof_is_for_who_may_read_the_views_of_the_service() -> None:
+    shop = Deployed()
+    shop.push("orders", orders(random.Random(1), 20, 2, people=4), START + timedelta(days=3))
+    shop.fold(START + timedelta(days=3))
+    found = shop.prove(START + timedelta(days=3), pairs=5)
+    path = f"{PATH}/{found['proof']['proof_id']}"
+    for view in found["report"]["views"]:
+        denied = (Grant(role="admin"), Grant(role="admin", resources=f"view/{view}", effect="deny"))
+        for method, asked in (("POST", PATH), ("GET", PATH), ("GET", path)):
+            assert shop.at(method, asked, LATER, {} if method == "POST" else None, grants=denied)[0] == 403
+    shop.apply(PROJECT.model_copy(update={"services": {}}))
+    assert shop.at("GET", path, LATER)[0] == 200
+    assert shop.at("GET", path, LATER, grants=denied)[0] == 403
+
+
+def test_proofs_of_what_is_no_service_are_not_found() -> None:
+    code, said = Deployed().at("GET", "/v1/features/parity/nonsense", LATER)
+    assert code == 404
+    assert "there is no feature service nonsense: there are checkout" in json.dumps(said)

@@ -11,6 +11,7 @@ from features.online_cases import NOW, PROJECT, Shop, profile, sale
 from modelwright.features import writing
 from modelwright.features.layout import micros, row_key
 from modelwright.features.rows import Row
+from modelwright.governance.access import Grant
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_push_goes_where_it_is_told(shop: Shop, to: str, online: bool, offline
         assert (pushed["rows"], pushed["repeated"]) == (1, repeated)
     assert (shop.asked({"customer": [1]}, features=["profile:age"])["age"][0][1] == "PRESENT") is online
     assert bool(stored(shop, "PENDING#")) is offline
-    assert bool(stored(shop, "pushed/")) is offline
+    assert stored(shop, "pushed/")  # who erases a subject has to find its rows
 
 
 def test_the_same_push_changes_nothing_whatever_its_time(shop: Shop) -> None:
@@ -210,3 +211,62 @@ def oracle(rows: list[Row], now: datetime) -> tuple[Any, ...]:
             inside.append(last.values["amount"])
     latest = (best.values["sale"], best.values["amount"]) if best else (None, None)
     return (*latest, len(inside), float(sum(inside)))
+
+
+def test_the_log_line_of_a_refused_push_says_where_it_is_wrong_and_quotes_nothing(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "jo@example.org"
+    rows: list[Any] = [
+        {"customer": secret, "at": secret, "age": secret, "score": secret, "vip": secret, "city": 7, secret: 1},
+        {"customer": 1, "at": NOW.isoformat(), "age": 4711},
+    ]
+    status, error = shop.post("/push", {"source": "profiles", "rows": rows})
+    assert (status, secret in error["message"], "4711" in error["message"]) == (400, True, True)
+    assert shop.post("/push", {"source": "profiles", "rows": secret})[0] == 400
+    assert shop.post("/push", {"source": "profiles", "df": {secret: secret}})[0] == 400
+    assert shop.post("/push", {"source": "profiles", "df": {secret: [1], "at": []}})[0] == 400
+    sold = {**{n: v.isoformat() if isinstance(v, datetime) else v for n, v in sale("a").items()}, "amount": 4.711e300}
+    assert "4.711" in shop.post("/push", {"source": "sales", "rows": [sold]})[1]["message"]
+    asked = {"entities": {"customer": [secret]}, "features": ["profile:age"]}
+    assert shop.post("/get-online-features", asked)[0] == 400
+    outcomes = [vars(record)["outcome"] for record in caplog.records]
+    assert len(outcomes) == 6
+    assert not any(secret in outcome or "4711" in outcome or "4.711" in outcome for outcome in outcomes)
+    for fault in ("row 0, column customer: no integer", "row 0, column at: no ISO 8601 time",
+                  "row 0: a column that is not declared", "row 1, column age: above 150"):  # fmt: skip
+        assert fault in outcomes[0]
+    assert "parameter 'rows" in outcomes[1]
+    assert "row 0, column amount: too large to be added up" in outcomes[4]
+    assert "row 0, column customer: no integer" in outcomes[5]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"source": ""}, "a push names a source"),
+        ({"To": "offline"}, "To"),
+        ({"rows": None}, "a push needs rows"),
+    ],
+)
+def test_a_push_that_is_not_clear_is_refused(shop: Shop, change: dict[str, Any], text: str) -> None:
+    status, error = shop.post("/push", {**body(profile(1)), **change})
+    assert (status, text in error["message"]) == (400, True)
+    assert stored(shop) == []
+
+
+def test_a_push_as_feasts_client_sends_it_is_taken(shop: Shop) -> None:
+    given = {name: [value.isoformat() if isinstance(value, datetime) else value] for name, value in profile(1).items()}
+    more = {"to": "online", "allow_registry_cache": True, "transform_on_write": True}
+    assert shop.post("/push", {"push_source_name": "profiles", "df": given, **more})[0] == 200
+
+
+def test_a_source_that_is_none_is_told_with_those_that_the_caller_may_push(shop: Shop) -> None:
+    grants = [Grant(role="contributor"), Grant(role="contributor", resources="source/sales", effect="deny")]
+    status, error = shop.post("/push", {"source": "nothing", "rows": []}, grants=grants)
+    assert (status, error["message"]) == (404, "there is no source nothing: there are profiles, large_sales")
+    only = [Grant(role="contributor", resources="source/profiles")]
+    assert shop.post("/push", {"source": "nothing", "rows": []}, grants=only)[0] == 403
+    hidden = [Grant(role="contributor"), Grant(role="contributor", resources="view/spent", effect="deny")]
+    status, error = shop.post("/write-to-online-store", {"feature_view_name": "nothing", "df": {}}, grants=hidden)
+    assert (status, error["message"]) == (404, "there is no feature view nothing: there are profile, visit")

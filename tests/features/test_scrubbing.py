@@ -12,16 +12,25 @@ from hypothesis import strategies as st
 
 from features.erasure_cases import decoded_object, stands
 from modelwright.features.history import decoded, parquet
-from modelwright.features.scrubbing import cleaned, packed_without
+from modelwright.features.naming import Names
+from modelwright.features.scrubbing import Search, cleaned, packed_without
 from modelwright.features.subjects import Ids, Subject
 
 ANN = Subject(entity="person", columns={"person": "ann-1912"}, mark="erased-1")
 SEVEN = Subject(entity="person", columns={"person": "7"}, mark="erased-1")
+SHAPES = (frozenset({"person", "x"}), frozenset({"town", "rain"}))
 PAIR = Subject(entity="pair", columns={"a": "x\\|y", "b": "12"}, mark="erased-1")
 
 
 def without(name: str, body: bytes, subject: Subject = ANN, ids: Ids | None = None) -> bytes | None:
+    """Return what is left of an object of ours."""
     found = cleaned(name, body, subject, ids or Ids(("id",)))
+    return body if found is None else found.body
+
+
+def unsent(body: bytes, subject: Subject = ANN, name: str = "a.csv") -> bytes | None:
+    """Return what is left of a file that somebody sent."""
+    found = cleaned(name, body, subject, Ids(("id",)), names=Names(shapes=SHAPES), sent=True)
     return body if found is None else found.body
 
 
@@ -45,7 +54,7 @@ def test_records_of_others_keep_every_byte_in_csv(rows: list[tuple[str, str]], e
     lines = [f"{_cell(text)},{_cell(name)}{end}" for name, text in rows]
     file = f"text, person{end}" + "".join(lines)
     kept = [line for line, (name, _) in zip(lines, rows, strict=True) if name != "ann-1912"]
-    assert without("a.csv", file.encode()) == (f"text, person{end}" + "".join(kept)).encode()
+    assert unsent(file.encode()) == (f"text, person{end}" + "".join(kept)).encode()
 
 
 def test_a_table_without_the_join_keys_and_one_without_the_subject_are_left_alone() -> None:
@@ -84,7 +93,7 @@ def test_ids_of_the_subject_are_noted_and_found_again_in_the_prediction_log() ->
         ({"rows": [{"person": "ann-1912", "x": 1}, {"person": "bob", "x": 2}]}, {"rows": [{"person": "bob", "x": 2}]}),
         ({"person": ["bob", "ann-1912"], "x": [1, 2], "y": [3]}, {"person": ["bob"], "x": [1], "y": [3]}),
         ({"text": "seen ann-1912, once", "n": 1912}, {"text": "seen erased-1, once", "n": 1912}),
-        ({"top": {"ann-1912": 3, "bob": 2}}, {"top": {"bob": 2}}),
+        ({"malformed": ["1,ann-1912", "2,bob"]}, {"malformed": ["2,bob"]}),
         ({"text": "joann-1912 and ann-19123 are others"}, {"text": "joann-1912 and ann-19123 are others"}),
     ],
 )
@@ -94,7 +103,7 @@ def test_documents_lose_what_tells_of_the_subject(given: dict[str, Any], left: d
         new = without(name, body)
         assert new is not None
         assert json.loads(gzip.decompress(new) if name.endswith(".gz") else new) == left
-    packed = packed_without(zlib.compress(said), ANN, Ids(()))
+    packed = packed_without(zlib.compress(said), Search(ANN, Ids(())))
     assert packed is None if given == left else json.loads(zlib.decompress(packed or b"")) == left
 
 
@@ -123,16 +132,90 @@ def test_a_composite_key_needs_all_its_parts() -> None:
     body = without("a.parquet", parquet(pa.Table.from_pylist(rows)), PAIR)
     assert body is not None
     assert decoded(body).to_pylist() == rows[1:]
-    assert without("a.html", b"<p>x\\|y|12 and x|y|12 and x|y</p>", PAIR) == b"<p>erased-1 and erased-1 and x|y</p>"
+    said = json.dumps({"text": "x\\|y|12 and x|y|12 and x|y"}).encode()
+    assert without("a.json", said, PAIR) == b'{"text":"erased-1 and erased-1 and x|y"}'
 
 
 def test_what_cannot_be_read_goes_if_it_tells_of_the_subject_and_stays_if_not() -> None:
-    assert without("x.parquet", b"PAR1 broken ann-1912 PAR1") is None
-    assert without("x.bin", b"\xff\xfe ann-1912") is None
-    assert without("x.gz", b"\x1f\x8b ann-1912") is None
-    for body in (b"PAR1 broken", b"\xff\xfe", b"\x1f\x8b"):
-        assert without("x", body) == body
+    for body in (b"PAR1 broken ann-1912 PAR1", b"\xff\x00 ann-1912", b"\x1f\x8b ann-1912", b"a letter on ann-1912"):
+        assert unsent(body) is None
+    for body in (b"PAR1 broken", b"\xff\x00", b"\x1f\x8b", b"a letter"):
+        assert unsent(body) == body
 
 
 def test_a_line_of_the_wrong_length_goes_if_it_tells_of_the_subject() -> None:
-    assert without("a.csv", b"person,x\nann-1912,1,2\nbob,1,2\nbob,1\n") == b"person,x\nbob,1,2\nbob,1\n"
+    assert unsent(b"person,x\nann-1912,1,2\nbob,1,2\nbob,1\n") == b"person,x\nbob,1,2\nbob,1\n"
+    assert unsent(b"person,x\n7,1,2\nbob,1,2\nbob,1\n", SEVEN) == b"person,x\nbob,1,2\nbob,1\n"
+
+
+@pytest.mark.parametrize("subject", [ANN, SEVEN])
+def test_a_file_of_whatever_shape_loses_the_whole_record_however_short_the_key_is(subject: Subject) -> None:
+    key = subject.name
+    for file, left in (
+        (f"id;person;x\n1;{key};5\n2;bob;6\n", "id;person;x\n2;bob;6\n"),
+        (f"id|who|x\n1|{key}|5\n2|bob|6\n", "id|who|x\n2|bob|6\n"),
+        (f'{{"person":"{key}","x":1}}\n{{"person": "bob","x":1}}\n', '{"person": "bob","x":1}\n'),
+        (f'{{"who":"{key}","secret":1}}\n{{"who": "bob"}}\n', '{"who": "bob"}\n'),
+        (f'[{{"who":"{key}","secret":1}},{{"who":"bob"}}]', '[{"who":"bob"}]'),
+        (f'{{"rows":[["{key}",1],["bob",2]]}}', '{"rows":[["bob",2]]}'),
+        (f'{{"who":["{key}","bob"],"n":[1,2]}}', '{"who":["bob"],"n":[2]}'),
+    ):
+        assert unsent(file.encode(), subject) == left.encode()
+        assert unsent(gzip.compress(left.encode()), subject) == gzip.compress(left.encode())
+    table = pa.table({"who": [key, "bob"], "n": [1, 2]})
+    assert decoded(unsent(parquet(table), subject) or b"").to_pylist() == [{"who": "bob", "n": 2}]
+
+
+def test_files_of_a_source_that_does_not_know_the_subject_stay_whatever_their_cells_are() -> None:
+    for file in (
+        b"town,rain\n7,7\nann-1912,1\n",
+        b'{"town":"ann-1912","rain":7}\n{"town":7}\n',
+        b'[{"town":7,"rain":7}]',
+    ):
+        for subject in (ANN, SEVEN):
+            assert unsent(file, subject) == file
+    body = parquet(pa.table({"town": ["ann-1912", "7"], "rain": [7, 8]}))
+    assert unsent(body) == unsent(body, SEVEN) == body
+
+
+def test_members_that_are_called_as_the_subject_stay_and_rows_of_others_too() -> None:
+    for word in ("rows", "person", "x", "text", "top"):
+        mine = Subject(entity="person", columns={"person": word}, mark="erased-1")
+        document = {"rows": [{"person": "bob", "x": word}], "text": "fine", "top": {word: 1}, "x": {"rows": word}}
+        assert json.loads(without("a.json", json.dumps(document).encode(), mine) or b"") == document
+        rows = b'{"rows":[{"person":"bob","x":1}]}'
+        assert unsent(rows, mine) == rows
+
+
+def test_ids_of_one_model_are_not_those_of_another() -> None:
+    ids = Ids(("id", "other"), {"happy": ["id"], "sad": ["other"]})
+    ids.add({"id": ["41"]})
+    body = parquet(pa.table({"prediction_id": ["41", "42"]}))
+    assert without("predictions/default/sad/dt=2026-01-01/r.parquet", body, ANN, ids) == body
+    left = without("predictions/default/happy/dt=2026-01-01/r.parquet", body, ANN, ids)
+    assert decoded(left or b"").num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "renamed"),
+    [
+        ("people/ann-1912.csv", "people/erased-1.csv"),
+        ("people/ann-1912/2026/of ann-1912.csv.gz", "people/erased-1/2026/of erased-1.csv.gz"),
+        ("people/x.ann-1912", "people/x.erased-1"),
+        ("people/x.csv", "people/x.csv"),
+        ("ann-1912/x.bin", "erased-1/x.bin"),
+    ],
+)
+def test_of_an_objects_key_what_people_chose_is_changed(key: str, renamed: str) -> None:
+    assert Names(("people/",)).renamed("landing", key, ANN) == renamed
+
+
+def test_of_an_objects_key_what_is_ours_stays() -> None:
+    for word in ("people", "csv", "gz", "bin", "quarantine", "default", "rows", "reasons", "offline"):
+        mine = Subject(entity="person", columns={"person": word}, mark="erased-1")
+        names = Names((f"{word}/", "people/"))
+        for key in (f"{word}/x.csv.gz", "people/x.bin", "people/x.csv"):
+            assert names.renamed("landing", key, mine) == key
+        for key in (f"quarantine/default/{word}/{word}/rows.parquet", f"offline/{word}/{word}/00001/{word}.parquet"):
+            assert names.renamed("lake", key, mine) == key
+    assert Names().renamed("lake", "quarantine/default/people/1/ann-1912.csv", ANN).endswith("/1/erased-1.csv")

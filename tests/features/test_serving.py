@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from support.http import payload
 
 from features.online_cases import NOW, PROJECT, Shop, profile, sale
 from modelwright.adapters.memory import MemoryTables
+from modelwright.errors import InvalidInput
+from modelwright.features import offline
 from modelwright.features.latest import blocks_of
 from modelwright.features.serving import ENTITIES
 from modelwright.features.windows import ATTRIBUTES
@@ -291,6 +294,41 @@ def test_a_row_function_that_keeps_no_promise_is_told_to_the_caller(shop: Shop) 
     assert (status, "gave no colour" in error["message"]) == (400, True)
 
 
+def broken(row: dict[str, Any]) -> dict[str, Any]:
+    """A row function that takes no 0, and gives what is no number for 1."""
+    if row["price"] == 0:
+        raise ValueError(f"{row} is secret")
+    return {"worth": 10**400 if row["price"] == 1 else 1e308 * row["price"], "word": "x"}
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [
+        (0, "on-demand features basket failed for row 1: ValueError"),
+        (1, "on-demand features basket gave an integer as worth that fits no number"),
+    ],
+)
+def test_a_row_function_that_fails_is_the_same_error_in_every_way(shop: Shop, price: float, said: str) -> None:
+    group = PROJECT.on_demand["basket"].model_copy(update={"function": "features.test_serving:broken"})
+    project = PROJECT.model_copy(update={"on_demand": {"basket": group}, "services": {}})
+    shop.apply(project)
+    body = {"entities": {"customer": [1, 1], "price": [2, price]}, "features": ["basket:worth"]}
+    status, error = shop.post("/get-online-features", body)
+    assert (status, error["message"]) == (400, said)
+    times = pa.array([NOW, NOW], pa.timestamp("us", tz="UTC"))
+    rows = pa.table({"customer": [1, 1], "price": [2.0, float(price)], "event_timestamp": times})
+    stores: dict[str, Any] = {"blobs": shop.blobs, "tables": shop.tables, "workspace": "default", "cache": {}}
+    with pytest.raises(InvalidInput, match=f"^{said}$"):
+        offline.get_historical_features(project, rows, ["basket:worth"], **stores)
+
+
+def test_an_infinity_of_a_row_function_is_served(shop: Shop) -> None:
+    group = PROJECT.on_demand["basket"].model_copy(update={"function": "features.test_serving:broken"})
+    shop.apply(PROJECT.model_copy(update={"on_demand": {"basket": group}, "services": {}}))
+    found = shop.asked({"customer": [1], "price": [2]}, features=["basket:worth"])
+    assert found["worth"] == [("Infinity", "PRESENT")]
+
+
 def test_a_feature_that_was_declared_since_is_null_until_a_row_has_it(shop: Shop) -> None:
     views = {**PROJECT.views, "profile": PROJECT.views["profile"].model_copy(update={"features": ("age",)})}
     bare = Project.model_validate({**PROJECT.model_dump(), "views": views, "services": {}, "on_demand": {}})
@@ -298,3 +336,22 @@ def test_a_feature_that_was_declared_since_is_null_until_a_row_has_it(shop: Shop
     shop.push("profiles", [profile(1)])
     shop.apply(PROJECT)
     assert shop.asked({"customer": [1]}, features=["profile:score"])["score"] == [(None, "NULL_VALUE")]
+
+
+def test_a_name_that_is_none_is_told_with_those_that_the_caller_may_know(shop: Shop) -> None:
+    hidden = [Grant(role="reader"), Grant(role="reader", resources="view/visit", effect="deny")]
+    for query, said in (
+        ({"features": ["person:age"]}, "there is no feature view person: there are profile, spent"),
+        ({"features": ["visit:nothing"]}, "there is no feature view visit: there are profile, spent"),
+        ({"feature_service": "payment"}, "there is no feature service payment: there are hourly"),
+    ):
+        body = {"entities": {"customer": [1]}, **query}
+        status, error = shop.post("/get-online-features", body, grants=hidden)
+        assert (status, error["message"]) == (404, said)
+
+
+def test_features_are_named_one_by_one_or_by_a_service(shop: Shop) -> None:
+    both = {"features": ["profile:age"], "feature_service": "checkout"}
+    assert shop.post("/get-online-features", {"entities": {"customer": [1]}, **both})[0] == 400
+    both = {"features": ["profile:age"], "service": "checkout"}
+    assert shop.post("/v1/features/online", {"rows": [{"customer": 1}], **both})[0] == 400

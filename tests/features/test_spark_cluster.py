@@ -17,7 +17,7 @@ from features.test_jobs import Desk, ann
 from features.test_truth_table import seen
 from modelwright.adapters import emr
 from modelwright.adapters.emr import EmrServerless
-from modelwright.errors import NotImplementedHere, Unavailable
+from modelwright.errors import InvalidInput, Unavailable
 from modelwright.features.remote import Answer, Failure, Part, Query, answer_key
 from modelwright.storage import Blobs
 from modelwright.wiring import Wiring
@@ -104,7 +104,7 @@ def test_a_request_for_spark_passes_where_there_is_an_application_or_pyspark(mon
     emr.require_spark({})  # this machine has pyspark
     monkeypatch.setitem(sys.modules, "pyspark", None)
     emr.require_spark(ENVIRONMENT)
-    with pytest.raises(NotImplementedHere, match=r"deploy infra/spark/template.yaml .* or ask for the engine arrow"):
+    with pytest.raises(InvalidInput, match=r"deploy infra/spark/template.yaml .* or ask for the engine arrow"):
         emr.require_spark({})
 
 
@@ -202,10 +202,11 @@ def test_an_answer_is_the_end_of_a_job_and_nothing_of_it_is_left(desk: Clustered
 
 def test_what_the_cluster_could_not_do_is_the_reason_why_a_job_failed(desk: Clustered) -> None:
     job_id = handed(desk)
-    desk.answer(job_id, Failure(reason="the rows lack the column shelf"))
+    desk.answer(job_id, Failure(reason="column n is no integer: jo@example.org", logged="column n is no integer"))
     desk.tick()
     job = desk.job(job_id)
-    assert (job["state"], job["reason"]) == ("failed", "the rows lack the column shelf")
+    assert (job["state"], job["reason"]) == ("failed", "column n is no integer: jo@example.org")
+    assert desk.events(job_id)[-1].data["reason"] == "column n is no integer"
     assert desk.lies() == []
 
 
@@ -219,6 +220,7 @@ def test_a_job_goes_on_as_long_as_its_run_does_and_fails_with_it(desk: Clustered
     job = desk.job(job_id)
     assert job["state"] == "failed"
     assert job["reason"].startswith(f"the Spark job {run['id']} is CANCEL")
+    assert desk.events(job_id)[-1].data["reason"] == "the run gave no answer: its job says why"
 
 
 def test_a_job_that_the_application_refuses_stays_asked_for(desk: Clustered) -> None:
@@ -239,12 +241,12 @@ def test_a_job_that_cannot_be_told_to_the_cluster_fails_at_once(desk: Clustered)
     assert desk.lies() == []
 
 
-def test_without_an_application_and_without_pyspark_the_request_is_answered_501(
+def test_without_an_application_and_without_pyspark_the_request_is_answered_400(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyspark", None)
     status, body = Desk().ask(
         "POST", "/v1/historical-features", {"features": ["profile:score"], "entities": ann(1), "engine": "spark"}
     )
-    assert status == 501
+    assert status == 400
     assert "the engine spark is not deployed in this stack: deploy infra/spark/template.yaml" in json.dumps(body)

@@ -149,7 +149,7 @@ def test_a_query_without_files_and_one_that_is_none_are_failures(
     folder = Folder(str(tmp_path))
     put(store, folder, [])
     assert spark_jobs.run(spark, QUERY, partial(Folder, str(tmp_path))) == Failure(
-        reason="the query names no file of entity rows"
+        reason="the query names no file of entity rows", logged="the query names no file of entity rows"
     )
     folder.put("lake", QUERY, b'{"files": 3}')
     assert isinstance(spark_jobs.run(spark, QUERY, partial(Folder, str(tmp_path))), Failure)

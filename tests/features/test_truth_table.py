@@ -185,16 +185,46 @@ def test_no_rows_give_no_rows() -> None:
     [
         pa.array([datetime(2026, 1, 1, 2)], pa.timestamp("us")),
         pa.array([datetime(2026, 1, 1, 2)], pa.timestamp("ns")),
+        pa.array([1_767_232_800_000_000_001], pa.timestamp("ns")),
+        pa.array([1_767_232_800_000_000_001], pa.timestamp("ns", tz="UTC")),
         pa.array([datetime(2026, 1, 1, 2, tzinfo=UTC)], pa.timestamp("s", tz="UTC")),
         pa.array([datetime(2026, 1, 1, 2, tzinfo=UTC)], pa.timestamp("us", tz="Asia/Tokyo")),
+        pa.array(["2026-01-01T02:00:00"]),
+        pa.array(["2026-01-01T11:00:00+09:00"], pa.large_string()),
+        pa.array(["2026-01-01 02:00:00Z"]).dictionary_encode(),
     ],
-    ids=["naive", "naive in nanoseconds", "in UTC", "in Tokyo"],
+    ids=[
+        "naive",
+        "naive in nanoseconds",
+        "naive and finer",
+        "finer",
+        "in UTC",
+        "in Tokyo",
+        "naive text",
+        "text",
+        "encoded text",
+    ],
 )
 def test_a_time_without_a_zone_is_in_utc_and_any_other_is_what_it_says(times: Any) -> None:
     store = Offline(PROJECT)
     store.put("profiles", [seen(1, 1, 1.0), seen(2, 2.5, 2.0)], "a")
     found = store.asked(pa.table({"customer": ["ann"], "event_timestamp": times}), ["profile:score"])
     assert found["profile:score"].to_pylist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (pa.array([None, "yesterday"]), "row 1, column event_timestamp: .*yesterday"),
+        (pa.array([2**60], pa.timestamp("s")), "column event_timestamp is no timestamp"),
+        (pa.array([1.5]), "column event_timestamp is no timestamp"),
+    ],
+    ids=["no time", "out of range", "a number"],
+)
+def test_what_is_no_time_is_refused_and_named(times: Any, said: str) -> None:
+    rows = pa.table({"customer": ["ann"] * len(times), "event_timestamp": times})
+    with pytest.raises(InvalidInput, match=said):
+        Offline(PROJECT).asked(rows, ["profile:score"])
 
 
 def test_a_correction_counts_from_when_it_became_known_and_does_not_erase_what_was_known_before() -> None:

@@ -216,6 +216,8 @@ def test_statistics_are_of_the_days_on_which_rows_became_known() -> None:
     assert found["columns"] == {"temp": "temp", "sky": "sky"}
     assert [day["day"] for day in statistics(stack, start="2013-02-02", end="2013-02-28")["days"]] == ["2013-02-02"]
     assert statistics(stack, end="2013-01-31")["days"] == []
+    assert statistics(stack, start="2013-02-03")["days"] == []
+    assert statistics(stack, start="2013-02-02", end="2013-02-02")["days"] == found["days"][1:]
 
 
 def test_quantiles_of_many_values_are_close_and_the_rest_is_exact() -> None:
@@ -237,6 +239,9 @@ def test_statistics_of_aggregations_are_of_the_columns_that_go_into_them() -> No
     stack.upload("departures", [departure(1, 10), departure(2, None)], START + HOUR)
     found = statistics(stack, "by_origin")
     assert found["columns"]["delay_2h"] == found["columns"]["delay_1d"] == "delay"
+    assert found["of"] == "column"
+    told = {feature["name"]: feature["statistics_of"] for feature in described(stack, "by_origin")["features"]}
+    assert (told["delay_2h"], told["n_2h"]) == ("delay", "")
     assert "n_2h" not in found["columns"]
     assert found["days"][0]["columns"]["delay"]["missing"] == 1
     assert set(found["days"][0]["columns"]) == {"delay", "late", "cancelled"}
@@ -269,9 +274,10 @@ def test_statistics_say_what_they_do_not_know() -> None:
         ("yesterday", "", "from=yesterday is no day: write it as 2026-03-01"),
         ("", "2013-02-30", "to=2013-02-30 is no day"),
         ("2013-01-01", "2013-12-31", "365 days are more than 92"),
+        ("2013-02-03", "2013-02-01", "from 2013-02-03 to 2013-02-01 there is no day: the first is after the last"),
     ],
 )
-def test_days_that_are_none_or_too_many_are_refused(start: str, end: str, text: str) -> None:
+def test_days_that_are_none_too_many_or_the_wrong_way_round_are_refused(start: str, end: str, text: str) -> None:
     with pytest.raises(InvalidInput, match=text):
         statistics(Stack(), start=start, end=end)
 

@@ -171,3 +171,14 @@ def expected(till: Till, now: datetime) -> Any:
 def items(till: Till) -> list[Item]:
     pk = entity_key("default", "v", till.project.views["v"], "ann", "").pk
     return list(every(till.stack.tables, "features", pk))
+
+
+def test_an_older_version_that_comes_late_is_not_counted_though_the_newer_one_lies_in_no_window() -> None:
+    till, now = Till(), START + timedelta(minutes=30)
+    newer = {**sale("a", 0), "at": START - timedelta(days=2), "known": now - timedelta(minutes=5)}
+    older = {**sale("a", 0), "at": now - timedelta(minutes=40), "known": now - timedelta(minutes=20)}
+    till.push([newer], now)
+    till.push([older], now)
+    for minutes in (0, 65, 130):
+        then = now + timedelta(minutes=minutes)
+        assert till.served(["ann"], then) == till.expected(["ann"], then)

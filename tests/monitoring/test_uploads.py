@@ -12,7 +12,7 @@ from modelwright.events import QualityFailed, QuarantineReleased, UploadAccepted
 from modelwright.governance.access import Grant, Identity, require
 from modelwright.monitoring import uploads
 from modelwright.monitoring.profiles import Profile
-from modelwright.monitoring.reading import parquet_bytes, parquet_table
+from modelwright.monitoring.reading import parquet_bytes, parquet_table, read_rows
 from modelwright.project import Column, Project, Source
 from monitoring.desk import NOW, Desk
 from monitoring.year import SOURCES, csv_bytes
@@ -66,6 +66,25 @@ def test_parquet_and_csv_of_the_same_rows_are_the_same_content(desk: Desk) -> No
     assert len(desk.events(UploadAccepted, "small")) == 1
 
 
+@pytest.mark.parametrize(
+    ("unit", "time"), [("us", 2**60), ("us", -(2**61)), ("ms", 2**58), ("ms", 253_402_300_800_000)]
+)
+def test_a_time_outside_the_years_that_there_are_is_broken(desk: Desk, unit: str, time: int) -> None:
+    desk.land("small/1.csv", (HEADER + lines(10)).encode())
+    (event,) = desk.events(UploadAccepted, "small")
+    table = parquet_table(desk.blobs.get("lake", event.key).body)
+    times = table.column("at").cast(pa.timestamp(unit, "UTC")).cast(pa.int64()).to_pylist()
+    strange = pa.array([*times[:-1], time], pa.int64()).cast(pa.timestamp(unit, "UTC"))
+    body = parquet_bytes(table.set_column(1, "at", strange))
+    rows = read_rows(body, SMALL)
+    assert rows.typed.column("at").null_count == 1
+    assert rows.untyped["at"].tolist() == [False] * 9 + [True]
+    assert rows.raw.column("at")[9].as_py() == f"{time} {unit} since 1970"
+    desk.land("small/2.parquet", body)
+    (told,) = desk.events(QualityFailed, "small")
+    assert [finding.check for finding in told.findings] == ["type"]
+
+
 def test_the_same_delivery_twice_is_one_event(desk: Desk) -> None:
     version = desk.blobs.put("landing", "small/1.csv", (HEADER + lines(3)).encode())
     first, second = desk.receive("small/1.csv", version), desk.receive("small/1.csv", version)
@@ -79,7 +98,12 @@ def test_the_same_delivery_twice_is_one_event(desk: Desk) -> None:
         ("small/1.csv", b"", "readable", "the file is empty"),
         ("small/1.csv", b"\xff\xfe\x00rubbish", "readable", "neither Parquet nor CSV"),
         ("small/1.parquet", b"PAR1 cut off", "readable", "cannot be read"),
-        ("small/1.csv", b"id,at,n,x,ok,colour\nr,2013-01-01,1,1,true,a\n", "readable", "no column kind; it has colour"),
+        (
+            "small/1.csv",
+            b"id,at,n,x,ok,colour\nr,2013-01-01,1,1,true,a\n",
+            "readable",
+            "no column kind; it has columns",
+        ),
         ("small/1.csv", HEADER.encode(), "readable", "no rows"),
         ("small/1.csv", b"id,id\n1,2\n", "readable", "names a column twice"),
         ("small/1.csv", (HEADER + "r1,never,1,1,true,a\n").encode(), "event_time", "no row has a time"),
@@ -96,6 +120,21 @@ def test_a_file_that_cannot_be_read_is_quarantined_with_the_reason(
     assert desk.blobs.get("lake", event.quarantine_key).body == body
     reasons = json.loads(desk.blobs.get("lake", event.quarantine_key.rsplit("/", 1)[0] + "/reasons.json").body)
     assert reasons["findings"][0]["check"] in {f.check for f in event.findings}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"jo@example.org,2013-01-01,1,7,true,a\n", b'{"id": "jo@example.org"}\n', b"PAR1 jo@example.org"],
+)
+def test_no_word_of_a_file_that_cannot_be_read_is_told_outside_its_quarantine(desk: Desk, body: bytes) -> None:
+    outcome = desk.land("small/1.csv", body)
+    (event,) = desk.events(QualityFailed, "small")
+    (held,) = uploads.quarantined(desk.call(), tables=desk.tables)
+    assert "jo@example.org" not in f"{outcome} {event} {held}"
+    reasons = json.loads(desk.blobs.get("lake", event.quarantine_key.rsplit("/", 1)[0] + "/reasons.json").body)
+    assert event.findings[0].text.split(";")[0] in reasons["quoting"]
+    if not body.startswith(b"PAR1"):
+        assert "jo@example.org" in reasons["quoting"]
 
 
 def test_an_unknown_prefix_and_a_missing_project_are_quarantined_as_unknown(desk: Desk) -> None:

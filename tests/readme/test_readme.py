@@ -33,6 +33,7 @@ ELSEWHERE = {
     "modelwright features backfills": "tests/cli/test_backfills.py",
     "modelwright features held": "tests/cli/test_held.py",
     "modelwright erase customer c-4711": "tests/cli/test_erase.py",
+    "modelwright erase --status ERASURE": "tests/cli/test_erase.py",
 }
 
 

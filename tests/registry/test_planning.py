@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from modelwright.events import ProjectApplied, TrainingCompleted
 from modelwright.features.soundness import reads, require_sound
 from modelwright.governance import planning
 from modelwright.governance.access import Grant
-from modelwright.governance.planning import Knowledge
-from modelwright.project import Aggregate, Source, View
+from modelwright.governance.planning import Knowledge, Use
+from modelwright.project import Aggregate, Service, Source, View
 from modelwright.project import Project as Declared
 from modelwright.team import read_team
 
@@ -244,15 +245,99 @@ def test_versions_that_are_fed_what_changes_are_named_and_a_view_that_feeds_the_
     found = plan(desk, without)
     champion = [("flights/1", "champion", ["weather_now:temp", "calendar:hour"])]
     assert [(a["name"], a["deployed"], a["features"]) for a in found["affected"]] == champion
-    kept = "view weather_now feeds flights/1 (champion): keep it until no deployed version needs it"
-    assert found["refused"] == [kept]
+    assert found["refused"] == [
+        "view weather_now feeds flights/1 (champion): keep it until no deployed version needs it",
+        "on-demand features calendar no longer give hour, which feeds flights/1 (champion): keep it while it does",
+        "model flights is removed while flights/1 (champion) is served: take its aliases and its traffic away first",
+    ]
     assert desk.registry("POST", "/v1/projects", {"project": without})[0] == 409
-    other = edited(without_model(applied), "views.carrier_departures", None)
-    assert plan(desk, other)["refused"] == []
     desk.registry.ok("DELETE", f"{API}/registered-models/alias", {"name": "flights", "alias": "champion"})
     found = plan(desk, without)
     assert (found["refused"], found["affected"][0]["deployed"]) == ([], "")
     desk.registry.ok("POST", "/v1/projects", {"project": without})
+
+
+@pytest.fixture
+def champion(desk: Desk, applied: Project) -> Project:
+    """The applied project, whose champion is fed temp, a window, and an on-demand feature."""
+    features = ("temp", "origin_delay_2h", "hour")
+    desk.tell(
+        "registry", event_of("registry-training-completed.json", training_id="01TRAINING000001", features=features)
+    )
+    return applied
+
+
+def dropped(project: Project, view: str, feature: str) -> Project:
+    """Return the project with a new version of a view, without a column that the model does not read any more."""
+    kept = [name for name in project["views"][view]["features"] if name != feature]
+    inputs = [name for name in project["models"]["flights"]["inputs"] if name != feature]
+    raised = edited(edited(project, f"views.{view}.features", kept), f"views.{view}.version", 2)
+    return edited(raised, "models.flights.inputs", inputs)
+
+
+def test_a_new_version_of_a_view_keeps_what_a_deployed_version_is_fed(desk: Desk, champion: Project) -> None:
+    after = dropped(champion, "weather_now", "temp")
+    refused, of_model = plan(desk, after)["refused"]
+    assert refused == (
+        "version 2 of view weather_now no longer serves temp, and flights/1 (champion) is fed it as number: keep it so "
+        "in the new version, or declare a new view beside this one, move the model over, and then remove it"
+    )
+    assert of_model.startswith("model flights no longer has the inputs temp as they are fed to flights/1 (champion): ")
+    assert desk.registry("POST", "/v1/projects", {"project": after})[0] == 409
+    assert plan(desk, dropped(champion, "weather_now", "visib"))["refused"] == []
+    desk.registry.ok("DELETE", f"{API}/registered-models/alias", {"name": "flights", "alias": "champion"})
+    assert plan(desk, after)["refused"] == []
+
+
+def test_a_new_version_of_a_view_keeps_the_types_of_what_a_deployed_version_is_fed(
+    desk: Desk, champion: Project
+) -> None:
+    aggregate = {"function": "last", "column": "late"}
+    after = edited(champion, f"{PREFIX}.aggregates.origin_delay", aggregate)
+    refused = plan(desk, edited(after, f"{PREFIX}.version", 2))["refused"]
+    assert "version 2 of view origin_departures serves origin_delay_2h as boolean" in refused[0]
+    assert "flights/1 (champion) is fed it as number" in refused[0]
+
+
+def test_a_new_version_that_means_something_else_is_taken_and_names_the_deployed_versions(
+    desk: Desk, champion: Project
+) -> None:
+    after = edited(edited(champion, f"{PREFIX}.aggregates.origin_delay.where", "late"), f"{PREFIX}.version", 2)
+    found = plan(desk, after)
+    assert found["refused"] == []
+    assert [(a["name"], a["deployed"], a["features"]) for a in found["affected"] if a["kind"] == "version"] == [
+        ("flights/1", "champion", ["origin_departures:origin_delay_2h"])
+    ]
+    desk.registry.ok("POST", "/v1/projects", {"project": after})
+
+
+def test_a_model_moves_over_to_a_new_view_that_serves_what_its_champion_is_fed(desk: Desk, champion: Project) -> None:
+    views = champion["views"]
+    beside = edited(champion, "views.sky", views["weather_now"])
+    desk.registry.ok("POST", "/v1/projects", {"project": beside})
+    moved = ["sky" if name == "weather_now" else name for name in beside["models"]["flights"]["views"]]
+    over = edited(beside, "models.flights.views", moved)
+    assert plan(desk, over)["refused"] == []
+    desk.registry.ok("POST", "/v1/projects", {"project": over})
+    desk.registry.ok("POST", "/v1/projects", {"project": edited(over, "views.weather_now", None)})
+
+
+def test_a_model_and_its_inputs_stay_while_it_is_served(desk: Desk, champion: Project) -> None:
+    inputs = champion["models"]["flights"]["inputs"]
+    without = edited(champion, "models.flights.inputs", [name for name in inputs if name not in ("hour", "temp")])
+    (refused,) = plan(desk, without)["refused"]
+    assert refused.startswith(
+        "model flights no longer has the inputs hour, temp as they are fed to flights/1 (champion)"
+    )
+    unread = edited(champion, "models.flights.inputs", [name for name in inputs if name != "visib"])
+    assert plan(desk, unread)["refused"] == []
+    gone = edited(champion, "models", {})
+    assert plan(desk, gone)["refused"] == [
+        "model flights is removed while flights/1 (champion) is served: take its aliases and its traffic away first"
+    ]
+    assert desk.registry("POST", "/v1/projects", {"project": gone})[0] == 409
+    desk.registry.ok("DELETE", f"{API}/registered-models/alias", {"name": "flights", "alias": "champion"})
+    desk.registry.ok("POST", "/v1/projects", {"project": gone})
 
 
 def test_a_version_that_is_fed_what_is_computed_of_a_feature_is_fed_that_feature(desk: Desk, project: Project) -> None:
@@ -302,7 +387,7 @@ COLUMNS = {
 SOURCE = Source.model_validate(
     {"columns": {name: {"type": kind} for name, kind in COLUMNS.items()}, "key": ["id"], "event_time": "at"}
 )
-NOTHING_ELSE = Knowledge(require_sound=require_sound, reads=reads, uses=lambda _: ())
+NOTHING_ELSE = Knowledge(require_sound=require_sound, reads=reads, uses=lambda _: (), deployed=lambda _: ())
 aggregates = st.builds(
     Aggregate, function=st.sampled_from(["count", "sum", "max", "distinct"]), column=st.sampled_from(["a", "b"]),
     where=st.sampled_from(["", "flag"]),
@@ -356,6 +441,44 @@ def test_a_new_version_of_a_view_is_always_taken_and_computed(before: View, afte
     raised = after.model_copy(update={"version": 2})
     found = planning.plan(declared(before), declared(raised), NOTHING_ELSE)
     assert (found.refused, found.backfills) == ((), ("v",))
+
+
+@given(before=views(), after=views())
+def test_a_new_version_of_a_view_is_taken_if_and_only_if_it_serves_what_deployed_versions_are_fed(
+    before: View, after: View
+) -> None:
+    fed = tuple(f"v:{feature}" for feature in before.feature_names())
+    for deployed in ("100 % of the traffic", ""):
+        use = Use("m", 1, deployed, fed)
+        known = replace(NOTHING_ELSE, uses=lambda _: [use])  # noqa: B023 - called before the next turn
+        raised = after.model_copy(update={"version": 2})
+        found = planning.plan(declared(before), declared(raised), known)
+        kept = before.types(SOURCE).items() <= after.types(SOURCE).items()
+        assert (not found.refused) == (kept or not deployed)
+        assert [each.name for each in found.affected] == ["m/1"]
+
+
+@pytest.mark.parametrize(
+    ("after", "refused"),
+    [
+        ({}, ["feature service s is removed while s/2 (5 % of the traffic) is served: take its aliases and its traffic "
+              "away first"]),
+        ({"inputs": ("b", "l")}, ["feature service s no longer has the inputs a as they are fed to s/2 (5 % of the "
+                                  "traffic): keep them until no deployed version needs them; to train one without, "
+                                  "declare a model of another name beside it"]),
+        ({"inputs": ("a", "l")}, []),
+        ({"inputs": ("l", "b", "a")}, []),
+    ],
+)  # fmt: skip
+def test_a_feature_service_keeps_what_the_deployed_versions_of_its_model_are_fed(
+    after: dict[str, Any], refused: list[str]
+) -> None:
+    view = View(entity=("l",), source="rows", features=("a", "b"))
+    service = Service(request={"l": "integer", "at": "timestamp"}, time_column="at", views=("v",), inputs=("a", "b"))
+    then = declared(view).model_copy(update={"services": {"s": service.model_copy(update=after)} if after else {}})
+    known = replace(NOTHING_ELSE, deployed=lambda _: [Use("s", 2, "5 % of the traffic", ("a", "other"))])
+    before = declared(view).model_copy(update={"services": {"s": service}})
+    assert list(planning.plan(before, then, known).refused) == refused
 
 
 def test_each_word_of_a_view_and_a_source_is_known_to_break_readers_or_not_to() -> None:

@@ -35,6 +35,13 @@ def test_every_function_has_a_folder_and_every_folder_a_function(stack: Stack) -
     assert set(stack.names.values()) == folders
 
 
+@pytest.mark.parametrize("name", ["Maintain", "Features"])
+def test_whoever_gives_up_on_an_event_is_noticed(name: str, stack: Stack) -> None:
+    watched = stack.of_type("AWS::CloudWatch::Alarm", translated=True)[f"{name}DeadLettersAlarm"]
+    assert f"{name}DeadLetters" in str(watched["Dimensions"])
+    assert f"{name}DeadLetters" in stack.of_type("AWS::SQS::Queue", translated=True)
+
+
 @pytest.mark.parametrize("name", ["Api", "SignedApi"])
 def test_what_no_route_takes_is_answered_to_who_has_signed_in(name: str, stack: Stack) -> None:
     body = stack.of_type("AWS::ApiGatewayV2::Api", translated=True)[name]["Body"]

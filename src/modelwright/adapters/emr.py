@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from modelwright.errors import NotImplementedHere, Unavailable
+from modelwright.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_emr_serverless import EMRServerlessClient
@@ -96,10 +96,10 @@ def require_spark(environment: Mapping[str, str]) -> None:
     """Let a request for the engine ``spark`` pass where it can be joined.
 
     Raises:
-        NotImplementedHere: the stack has no application, and is not one of a machine that has ``pyspark``.
+        InvalidInput: the stack has no application, and is not one of a machine that has ``pyspark``.
     """
     if cluster(environment) is None and find_spec("pyspark") is None:
-        raise NotImplementedHere(
+        raise InvalidInput(
             "the engine spark is not deployed in this stack: deploy infra/spark/template.yaml and give its outputs as "
             "the parameters SparkApplication and SparkRole, or ask for the engine arrow"
         )

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from modelwright.context import Call
 from modelwright.features import materialization
 from modelwright.features.erasure import Shop
+from modelwright.insights import incidents
 from modelwright.monitoring import store as monitoring
 from modelwright.monitoring.uploads import UNKNOWN
 from modelwright.project import Project, current_key
@@ -47,7 +49,11 @@ def shop_of(
         former=former,
         fold=lambda: materialization.fold_pushed(call, project=project, **stores),
         trained_on=trained_on(call, tables),
-        others={"monitoring": monitoring.partitions(call.workspace, sources, models)},
+        others={
+            "monitoring": monitoring.partitions(call.workspace, sources, models),
+            "insights": incidents.partitions(call.workspace),
+        },
+        states=partial(monitoring.upload_key, call.workspace),
         landing=landing,
         spare=_spare(seconds),
         **stores,

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import quote
 
+from modelwright.adapters.metering import item_size
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound
 from modelwright.insights.webhook_requests import Reply
 from modelwright.storage import (
@@ -39,6 +40,7 @@ from modelwright.storage import (
 )
 
 _PAGE = 1000
+_LARGEST_ITEM = 400 * 1024
 _SEPARATOR = "\x1f"
 _MARKER = "deleted"
 
@@ -161,6 +163,7 @@ class MemoryTables:
         items = self._items.setdefault(write.table, {})
         order = self._order.setdefault((write.table, key.pk), [])
         if isinstance(write, Put):
+            _check_size(write.item)
             if key not in items:
                 insort(order, key.sk)
             items[key] = copy.deepcopy(dict(write.item))
@@ -195,6 +198,12 @@ def _content(write: Write) -> Mapping[str, Any]:
     if isinstance(write, Put):
         return write.item
     return write.attributes if isinstance(write, Update) else {}
+
+
+def _check_size(item: Item) -> None:
+    """Refuse what outgrows DynamoDB's items; there too it is an error that nobody is expected to catch."""
+    if (size := item_size(item)) > _LARGEST_ITEM:
+        raise ValueError(f"item {item['pk'][:200]} {item['sk']} has {size} bytes, more than {_LARGEST_ITEM}")
 
 
 def _check_types(value: Any) -> None:
@@ -250,7 +259,7 @@ class MemoryBlobs:
         with self._lock:
             keys = sorted(k for b, k in self._objects if b == bucket and k.startswith(prefix))
             rows = [(key, stored) for key in keys for stored in self._newest(bucket, key)]
-        return (Listed(key, len(stored.body), stored.etag) for key, stored in rows)
+        return (Listed(key, len(stored.body), stored.etag, stored.version) for key, stored in rows)
 
     def level(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Listed]:
         """See ``Blobs``."""

@@ -23,7 +23,16 @@ def knowledge_of(call: Call, *, tables: Tables, log: Log) -> Knowledge:
         found = [_use(world, version, names) for version, names in fed.items()]
         return sorted(found, key=lambda use: (not use.deployed, use.model, -use.version))
 
-    return Knowledge(require_sound=soundness.require_sound, reads=soundness.reads, uses=uses)
+    def deployed(model: str) -> list[Use]:
+        world = World(platform, tables, log)
+        node = Node("model", model)
+        if (there := world.store.find(model)) is None or there.deleted:
+            return []
+        world.models[model] = there
+        answering = [edge.start for edge, held in STEPS["up"]["model"](world, node) if edge.kind == "answers" and held]
+        return [_use(world, version, world.versions[version][1].features) for version in answering]
+
+    return Knowledge(require_sound=soundness.require_sound, reads=soundness.reads, uses=uses, deployed=deployed)
 
 
 def _fed(world: World, feature: Node) -> Iterator[Node]:

@@ -20,6 +20,7 @@ from modelwright.features.aggregates import NEVER
 from modelwright.features.encoding import Entities
 from modelwright.features.history import ARRIVAL, AVAILABLE, KEY, UNTIL, History, Ints, arrival_ranks, numbers
 from modelwright.features.layout import LATEST, WINDOWS, entity_key, micros, spelled
+from modelwright.features.newest import Mask
 from modelwright.features.parity import Replay as ReplayRows
 from modelwright.features.parity_pairs import Places
 from modelwright.features.parity_rows import excerpt, keys_of, listed
@@ -114,7 +115,7 @@ class _Feed:
         ended = int(np.searchsorted(known.ends, now, side="right"))
         fresh = known.rows[known.count : upto]
         waiting = known.waiting + len(fresh)
-        if waiting > _WAITING or ended > known.ended:
+        if waiting > _WAITING or ended > known.ended or known.shifted[known.count : upto].any():
             self._fold(known, upto, time)
             waiting = 0
         elif fresh:
@@ -170,7 +171,7 @@ class _Feed:
         until = numbers(table[UNTIL])
         ends = np.sort(until[self._moved[places]])
         entity = spelled([columns[key][0] for key in self._view.entity])
-        return _Known(entity, rows, numbers(table[AVAILABLE]), until, ends)
+        return _Known(entity, rows, numbers(table[AVAILABLE]), until, ends, _shifted(rows))
 
 
 class _Known:
@@ -178,14 +179,26 @@ class _Known:
 
     Attributes:
         ends: when those end that become another entity's.
+        shifted: which of them move a row to another event time: what the row stood before may have left the items.
         count: of versions that came.
         ended: of them, those that became another entity's.
         waiting: of them, those that came since they were folded in.
     """
 
-    def __init__(self, entity: str, rows: list[Row], available: Ints, until: Ints, ends: Ints) -> None:
+    def __init__(self, entity: str, rows: list[Row], available: Ints, until: Ints, ends: Ints, shifted: Mask) -> None:
         self.entity, self.rows, self.available, self.until, self.ends = entity, rows, available, until, ends
+        self.shifted = shifted
         self.count = self.ended = self.waiting = 0
+
+
+def _shifted(rows: Sequence[Row]) -> Mask:
+    """Say which versions have another event time than the version before them, of rows in order of availability."""
+    events: dict[int, int] = {}
+    found = np.zeros(len(rows), dtype=bool)
+    for n, row in enumerate(rows):
+        found[n] = events.get(row.key, row.event) != row.event
+        events[row.key] = row.event
+    return found
 
 
 def _moved(table: pa.Table, codes: Ints) -> Any:

@@ -70,7 +70,8 @@ class S3Blobs:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name(bucket), Prefix=prefix)
         for page in pages:
             for row in page.get("Contents", []):
-                yield Listed(row["Key"], row["Size"], row["ETag"].strip('"'))
+                modified = row["LastModified"].isoformat()
+                yield Listed(row["Key"], row["Size"], row["ETag"].strip('"'), modified)
 
     def level(self, bucket: BucketName, prefix: str, *, after: str = "") -> Iterator[Listed]:
         """See ``Blobs``."""

@@ -33,7 +33,9 @@ def run(spark: "SparkSession", query_key: str, buckets: Callable[[], Any]) -> An
     done: Answer | Failure
     try:
         done = _answered(spark, Query.model_validate_json(said), buckets)
-    except (InvalidInput, ValidationError) as error:
+    except InvalidInput as error:
+        done = Failure(reason=str(error), logged=error.logged)
+    except ValidationError as error:
         done = Failure(reason=str(error))
     blobs.put("lake", answer_key(query_key), done.model_dump_json().encode())
     return done

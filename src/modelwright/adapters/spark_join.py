@@ -119,7 +119,7 @@ def _collected(frame: "DataFrame") -> "list[Row]":
         for line in str(error).splitlines():
             name, found, text = line.partition(": ")
             if found and name.strip() == f"{InvalidInput.__module__}.{InvalidInput.__name__}":
-                raise InvalidInput(text) from error
+                raise InvalidInput(text, logged="a column of the entities or rows is not as declared") from error
         raise
 
 

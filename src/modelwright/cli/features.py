@@ -14,6 +14,8 @@ from modelwright.local import stacks
 
 app = typer.Typer(no_args_is_help=True, help="The feature store: find features, see how they are, get them.")
 app.command("get")(retrieval.get)
+app.command("jobs")(retrieval.jobs)
+app.command("dataset")(retrieval.dataset)
 app.command("backfill")(backfills.backfill)
 app.command("backfills")(backfills.backfills)
 app.command("held")(held.held)
@@ -113,6 +115,8 @@ def statistics_lines(said: Mapping[str, Any]) -> Iterator[str]:
     ]
     if rows:
         yield from table([("day", "rows", "column", "missing", "distinct", *_FIGURES), *rows])
+        if made := [f"{name} of {column}" for name, column in said["columns"].items() if name != column]:
+            yield f"these are values of columns, not of what is made from them ({', '.join(made)})"
     else:
         yield "there are no rows of these days"
 

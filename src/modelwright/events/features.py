@@ -37,7 +37,11 @@ class HistoricalFeaturesSaved(Event):
 
 
 class HistoricalFeaturesFailed(Event):
-    """There is no answer, for this reason."""
+    """There is no answer.
+
+    Attributes:
+        reason: why, without a word of the entities or rows; the job itself tells more.
+    """
 
     job_id: str
     reason: str
@@ -72,6 +76,7 @@ class RowsHeld(Event):
 
     Attributes:
         key: object in the lake with the rows and what was wrong with each.
+        reasons: kinds of faults, each with the columns and where in that object, from 1; no values.
     """
 
     source: str

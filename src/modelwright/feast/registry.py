@@ -1,6 +1,7 @@
 """A project as Feast's registry, so that Feast's clients find entities, views and services without a server for it.
 
-It is made from the project alone: the same project gives the same bytes, whoever asks. Feast's entities have one
+It is made from the project alone: the same project gives the same bytes to all who may read all of it; what a caller
+may not read is left out. Feast's entities have one
 join key, so a composite key is several of them. Every source is a push source over one of rows here
 (``modelwright://<source>``), of which ``modelwright.feast.offline_store`` makes training data. On-demand features are
 not in it, as Feast would load their code pickled; a feature service answers them too: the server computes them.
@@ -17,6 +18,7 @@ from modelwright.feast.messages import Message, new
 from modelwright.feast.sources import DUMMY, FILE, PUSH
 from modelwright.features.layout import micros
 from modelwright.features.plan import plan_of
+from modelwright.features.rights import visible
 from modelwright.project import Project, current_key, load_current
 from modelwright.storage import Blobs, Tables
 
@@ -32,7 +34,7 @@ def key_of(workspace: str) -> str:
 
 
 def of_workspace(call: Call, *, tables: Tables) -> bytes:
-    """Return the registry of a workspace's project.
+    """Return the registry of what the caller may read of a workspace's project.
 
     Raises:
         NotFound: no project was applied yet.
@@ -40,7 +42,7 @@ def of_workspace(call: Call, *, tables: Tables) -> bytes:
     project = load_current(tables, call.workspace)
     call.authorise("projects:read", f"project/{project.name}")
     item = tables.get("governance", current_key(call.workspace)) or {}
-    return registry(project, datetime.fromisoformat(item.get("applied", EPOCH)))
+    return registry(visible(call, project), datetime.fromisoformat(item.get("applied", EPOCH)))
 
 
 def publish(call: Call, *, tables: Tables, blobs: Blobs) -> None:

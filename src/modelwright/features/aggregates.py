@@ -40,6 +40,8 @@ SKETCH = 1024
 MANTISSA_BITS = 6
 """A quantile is within 2^-(MANTISSA_BITS + 1), 0.8 %, of the value of a row that has the rank."""
 LARGEST_UNITS = 2**53
+ADDED = ("integer", "number")
+"""Types of columns whose values may be too large to be added up."""
 _INFINITE = 0x7FF << 52
 _CELLS: Mapping[str, tuple[Kind, ...]] = {
     "count": ("values",),
@@ -129,7 +131,8 @@ def units(column: Column, value: Any) -> int:
         return int(value)
     whole: float = value * 10**column.decimals
     if not abs(whole) <= LARGEST_UNITS:
-        raise InvalidInput(f"{value} is too large to be added up in {column.decimals} decimals: declare fewer")
+        told = f"too large to be added up in {column.decimals} decimals: declare fewer"
+        raise InvalidInput(f"{value} is {told}", logged=told)
     return round(whole)
 
 

@@ -31,6 +31,7 @@ from modelwright.features.newest import Mask, Newest
 from modelwright.features.ondemand import computed
 from modelwright.features.plan import Load, Plan, functions_of, plan_of
 from modelwright.features.rollup import Windows
+from modelwright.features.rows import typed
 from modelwright.project import Project, Service, Source, View
 
 
@@ -179,16 +180,27 @@ def request_columns(service: Service, rows: pa.Table) -> dict[str, Any]:
     for name, kind in service.request.items():
         if name not in rows.column_names:
             raise InvalidInput(f"the rows lack the column {name}: they need {', '.join(service.request)}")
-        column = rows[name]
-        if pa.types.is_timestamp(column.type) and column.type.tz is None:
-            column = column.cast(pa.timestamp("us")).cast(TIME)
         try:
-            found[name] = flat(column.cast(ARROW[kind]))
+            found[name] = flat(_times(rows[name], name) if kind == "timestamp" else rows[name].cast(ARROW[kind]))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InvalidInput(f"column {name} is no {kind}: {error}") from error
+            told = f"column {name} is no {kind}"
+            raise InvalidInput(f"{told}: {error}", logged=told) from error
         if kind == "number":
             found[name] = pc.if_else(pc.is_nan(found[name]), pa.scalar(None, pa.float64()), found[name])
     return found
+
+
+def _times(column: Any, name: str) -> Any:
+    """Return a column as times: without a zone they are in UTC, and what is finer than a microsecond is cut off."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        read = [typed("timestamp", text, f"row {n}, column {name}") for n, text in enumerate(column.to_pylist())]
+        return pa.array(read, TIME)
+    if not pa.types.is_timestamp(column.type):
+        return column.cast(TIME)
+    fine = column.type.unit == "ns"
+    return column.cast(pa.timestamp("us", column.type.tz), safe=not fine).cast(TIME)
 
 
 def times_of(column: Any) -> tuple[Ints, Mask]:

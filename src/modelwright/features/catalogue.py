@@ -58,18 +58,20 @@ def statistics(
 ) -> dict[str, Any]:
     """Return what values the columns behind a view's features had, by the day on which their rows became known.
 
+    Of an aggregation these are the values that it is made from, not those that it gives: ``of`` says so.
+
     Args:
         call: who asks.
         name: the view.
         start: the first day; empty: two weeks before the last.
-        end: the last day; empty: the newest with rows.
+        end: the last day; empty: the newest with rows, or the first, if that is later.
         project: declares the view.
         tables: the offline store's manifests.
         blobs: the summaries.
 
     Raises:
         NotFound: there is no such view.
-        InvalidInput: a day is none, or they are too many.
+        InvalidInput: a day is none, or they are too many, or the last is before the first.
     """
     declared = _view(call, name, project)
     item = tables.get("features", source_key(call.workspace, declared.source, "MANIFEST"))
@@ -77,6 +79,10 @@ def statistics(
     newest = max((p["available_high"] for p in partitions), default=micros(call.now)) // DAY_US
     last = _day(end, "to", newest)
     first = _day(start, "from", last - _SHOWN_DAYS + 1)
+    if not end:
+        last = max(first, last)
+    if last < first:
+        raise InvalidInput(f"from {_date(first)} to {_date(last)} there is no day: the first is after the last")
     if last - first >= DAYS:
         raise InvalidInput(f"{last - first + 1} days are more than {DAYS}: ask for fewer at once")
     columns = _columns(declared)
@@ -92,7 +98,7 @@ def statistics(
             unknown += p["rows"]
             continue
         days += [_of_day(int(day), said, columns) for day, said in summary.items() if first <= int(day) <= last]
-    return {"view": name, "columns": columns, "days": days, "rows_without": unknown}
+    return {"view": name, "of": "column", "columns": columns, "days": days, "rows_without": unknown}
 
 
 def entities(call: Call, *, project: Project) -> dict[str, Any]:
@@ -220,6 +226,7 @@ def _features(view: View, project: Project) -> Iterator[dict[str, Any]]:
             "name": name,
             "type": kind,
             "description": said,
+            "statistics_of": column,
             "aggregate": aggregate.model_dump(mode="json", exclude_defaults=True) if aggregate else None,
             "window_s": window // 1_000_000,
             "expected": expected.model_dump(mode="json", exclude_none=True) if expected else None,
@@ -268,7 +275,11 @@ def _columns(view: View) -> dict[str, str]:
 def _of_day(day: int, said: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     wanted = dict.fromkeys(columns.values())
     kept = {column: said["columns"][column] for column in wanted if column in said["columns"]}
-    return {"day": (EPOCH + timedelta(days=day)).date().isoformat(), "rows": said["rows"], "columns": kept}
+    return {"day": _date(day), "rows": said["rows"], "columns": kept}
+
+
+def _date(day: int) -> str:
+    return (EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def _day(text: str, name: str, default: int) -> int:

@@ -3,7 +3,9 @@
 A partition is one object per week, so that a source has as many objects as weeks, however many files came: what is
 left to do is to remove the objects that were replaced. A reader that read the manifest before they were may still
 read them, so each is first noted, and removed when it was noted long ago and the manifest still does not name it. An
-object that is written at this moment, and that the manifest will name, has time enough for that.
+object that is written at this moment, and that the manifest will name, has time enough for that: it is noted with when
+it was put, and an attempt that is made again puts it again. Only between a listing and the removal that follows it, in
+seconds, could an object be put that goes; its versions stay in the bucket for the time of its lifecycle.
 
 ==============  =====================================  ============  ==========================================
 entity          pk (table ``features``)                sk            access pattern
@@ -12,23 +14,35 @@ replaced ones   ``WS#<ws>#SOURCE#<source>``            ``REPLACED``  get: since 
 ==============  =====================================  ============  ==========================================
 """
 
+import hashlib
 import json
 from datetime import timedelta
+from functools import partial
+from itertools import islice
 
 from modelwright.context import Call
 from modelwright.features.history import History
 from modelwright.features.layout import MICROSECOND, micros, source_key
+from modelwright.features.rounds import go_round
 from modelwright.project import Project
-from modelwright.storage import Absent, Blobs, Is, Key, Put, Tables
+from modelwright.storage import Absent, Blobs, Is, Key, Listed, Put, Tables
 
 GRACE = timedelta(days=1)
 """How long an object stays after it was found replaced: longer than any job reads, and any function writes."""
 _GRACE_US = GRACE // MICROSECOND
+_NOTED = 7_000
+"""So many fit into an item; the others are noted when these are gone."""
 
 
 def remove_replaced(call: Call, *, project: Project, tables: Tables, blobs: Blobs) -> dict[str, int]:
     """Remove what was replaced long enough ago, note what is since, and return how many objects went by source."""
-    return {source: _of_source(call, source, tables=tables, blobs=blobs) for source in project.sources}
+    found: dict[str, int] = {}
+
+    def of_source(source: str) -> None:
+        found[source] = _of_source(call, source, tables=tables, blobs=blobs)
+
+    go_round(partial(of_source, source) for source in project.sources)
+    return found
 
 
 def _of_source(call: Call, source: str, *, tables: Tables, blobs: Blobs) -> int:
@@ -37,16 +51,21 @@ def _of_source(call: Call, source: str, *, tables: Tables, blobs: Blobs) -> int:
     if item is not None and micros(call.now) < item["at"] + _GRACE_US:
         return 0  # a listing costs as much as a write: once a day is enough
     noted: dict[str, int] = json.loads(item["objects"]) if item else {}
-    there = [listed.key for listed in blobs.list("lake", f"offline/{call.workspace}/{source}/")]
     history = History(blobs=blobs, tables=tables, workspace=call.workspace, cache={})
     needed = {partition.digest for partition in history.manifest(source).partitions}
-    replaced = [path for path in there if _digest(path) not in needed]
+    there = blobs.list("lake", f"offline/{call.workspace}/{source}/")  # after the manifest: what came since is new here
+    replaced = {_name(one): one.key for one in there if _digest(one.key) not in needed}
     now_us = micros(call.now)
-    gone = [path for path in replaced if path in noted and now_us >= noted[path] + _GRACE_US]
-    blobs.delete_many("lake", gone)
-    left = {path: noted.get(path, now_us) for path in replaced if path not in set(gone)}
-    tables.write([_stored(key, left, now_us, item["v"] if item else 0)])
+    gone = [name for name in replaced if name in noted and now_us >= noted[name] + _GRACE_US]
+    blobs.delete_many("lake", [replaced[name] for name in gone])
+    left = {name: noted.get(name, now_us) for name in replaced if name not in set(gone)}
+    tables.write([_stored(key, dict(islice(left.items(), _NOTED)), now_us, item["v"] if item else 0)])
     return len(gone)
+
+
+def _name(one: Listed) -> str:
+    """Return a short name of an object as it was put: whoever puts it again, even the same, makes it another."""
+    return hashlib.blake2b(f"{one.key}@{one.modified}".encode(), digest_size=8).hexdigest()
 
 
 def _digest(path: str) -> str:

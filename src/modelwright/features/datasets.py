@@ -23,6 +23,7 @@ from modelwright.features.history import AVAILABLE, KEY, UNTIL, History, empty, 
 from modelwright.features.layout import about_path, dataset_path, micros
 from modelwright.features.offline import historical
 from modelwright.features.plan import plan_of
+from modelwright.features.rights import known, read_views
 from modelwright.log import Happened, Log, canonical, stream_of
 from modelwright.project import Model, Project
 from modelwright.storage import Absent, Blobs, Key, Put, Tables, Write
@@ -178,11 +179,14 @@ def build(
 
     Raises:
         NotFound: there is no such model.
+        Forbidden: the caller may not read the model, a view of its, or the source of its labels.
         InvalidInput: the window is empty or holds no labelled row.
         TooLarge: it holds more than ``most``.
     """
-    model = project.model(query.model)
     call.authorise("features:read", f"model/{query.model}")
+    model = known(call, project, lambda seen: seen.model(query.model))
+    read_views(call, plan_of(project, model).views)
+    call.authorise("features:read", f"source/{model.label.source}")
     if query.start >= query.end:
         raise InvalidInput(f"the window ends at {query.end.isoformat()}, not after its start {query.start.isoformat()}")
     options: dict[str, Any] = {"blobs": blobs, "tables": tables, "workspace": call.workspace}

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from modelwright.context import Call
 from modelwright.errors import AlreadyHandled, NotFound, Unavailable
 from modelwright.events import Delivery, ErasureRequested, SubjectErased
-from modelwright.features.expunging import Accepted, Declarations, Items, Offline, OnlineItems
+from modelwright.features.expunging import Accepted, Items, Offline, OnlineItems, Uploads, own_partitions
 from modelwright.features.history import History
 from modelwright.features.layout import micros, source_key
-from modelwright.features.places import Answers, Datasets, Ground, Objects, Place, Pushes, Whole, ancestors, folders
+from modelwright.features.naming import Names
+from modelwright.features.places import Answers, Datasets, Ground, Objects, Place, Reports, ancestors, folders
 from modelwright.features.receipts import (
     FOUND,
     SUBJECT,
@@ -32,6 +33,7 @@ from modelwright.features.receipts import (
     receipt_path,
     state_key,
 )
+from modelwright.features.retracting import Declarations, Pushes, id_columns
 from modelwright.features.settling import Online
 from modelwright.features.subjects import Ids, Subject, subject_of
 from modelwright.log import Happened, Log, stream_of, time_of
@@ -77,6 +79,7 @@ class Shop:
         fold: folds pushed rows in that wait.
         trained_on: versions of models (``model/version``) that were trained on datasets of these digests.
         others: partition keys, by table, of other capabilities' items that may tell of rows.
+        states: gives the key of the item of monitoring about a version of an upload.
         landing: whether the landing bucket is this workspace's.
         spare: says whether there is time to begin another step.
         threads: how many objects are read at a time.
@@ -91,6 +94,7 @@ class Shop:
     fold: Callable[[], object]
     trained_on: Callable[[Sequence[str]], Sequence[str]]
     others: dict[TableName, tuple[str, ...]]
+    states: Callable[[str, str], Key]
     landing: bool
     spare: Callable[[], bool]
     threads: int = 4
@@ -276,34 +280,44 @@ class Erasure:
         first = [lake.pop(name) for name in _EVENTS_NAME]
         for name in _ELSEWHERE:
             lake.pop(name, None)
-        own = tuple(f"WS#{ground.workspace}#{what}" for what in _own_items(declared))
-        items: dict[TableName, tuple[str, ...]] = {"features": own, **shop.others}
+        items: dict[TableName, list[tuple[str, str]]] = {"features": own_partitions(ground.workspace, declared)}
+        for table, partitions in shop.others.items():
+            items[table] = [(pk, "") for pk in partitions]
+        stores: dict[str, Any] = {"declared": declared, "history": history, "online": online}
+        landing: list[Place] = [
+            Uploads(ground, "uploads", "monitoring", (), states=shop.states),  # before their names are gone
+            Objects(ground, "landing", "landing", ""),
+        ]
         return [
-            *([Objects(ground, "landing", "landing", "")] if shop.landing else []),
+            *(landing if shop.landing else []),
             *first,
             Offline(ground, declared, history, online, shop.fold),
+            Pushes(ground, "pushed", "lake", f"pushed/{ground.workspace}/", **stores),
             OnlineItems(ground, declared),
-            Pushes(ground, "pushed", "lake", f"pushed/{ground.workspace}/"),
             *lake.values(),
-            *(Items(ground, f"table {table}", table, partitions) for table, partitions in items.items()),
+            *(Items(ground, f"table {table}", table, tuple(partitions)) for table, partitions in items.items()),
         ]
 
     def _folder(self, name: str) -> Objects:
         prefix = f"{name}/{self._ground.workspace}/"
         if name == "datasets":
             return Datasets(self._ground, name, "lake", prefix)
-        kinds = {"proofs": Whole, "serving": Answers}
+        kinds = {"proofs": Reports, "serving": Answers}
         if name in kinds:
             return kinds[name](self._ground, name, "lake", prefix)
         return Objects(self._ground, name, "lake", prefix, keeps_empty=name in _EVENTS_NAME)
 
     def _ground_of(self, subject: Subject) -> Ground:
-        ids = Ids(_id_columns(self._shop))
+        known = (*self._shop.former, self._shop.project)
+        ids = Ids(*id_columns(known))
+        sources = [source for project in known for source in project.sources.values()]
+        prefixes = {source.prefix for source in sources if source.prefix}
+        names = Names(tuple(sorted(prefixes)), tuple({frozenset(source.columns) for source in sources}))
         for column, name in subject.columns.items():
             if len(subject.columns) == 1 and column in ids.columns:
                 ids.add({column: [name]})
         ground = Ground(
-            self._id, self._call.workspace, subject, ids, set(), self._shop.tables, self._shop.blobs,
+            self._id, self._call.workspace, subject, ids, set(), self._shop.tables, self._shop.blobs, names,
             threads=self._shop.threads,
         )  # fmt: skip
         for one in self._known:
@@ -375,15 +389,6 @@ class Erasure:
 
     def _own(self, what: str) -> Key:
         return own_key(self._call.workspace, self._id, what)
-
-
-def _id_columns(shop: Shop) -> list[str]:
-    return [model.id_column for project in (*shop.former, shop.project) for model in project.models.values()]
-
-
-def _own_items(declared: Declarations) -> list[str]:
-    services = {*declared.models, *declared.project.services}
-    return [*(f"SOURCE#{name}" for name in declared.sources), "JOBS", *(f"PARITY#{name}" for name in sorted(services))]
 
 
 def _stream(workspace: str, identity: str) -> str:

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelwright.context import Call
-from modelwright.errors import InvalidInput
+from modelwright.errors import ModelwrightError
 from modelwright.events import Event, ExpectationBroken, ExpectationMet, Window
+from modelwright.features.bounds import LAST_US
 from modelwright.features.layout import micros, moment, source_key
 from modelwright.features.online import lookup
 from modelwright.log import Happened, stream_of
@@ -92,22 +93,39 @@ def _served(
         return {feature: pa.array([], pa.float64()) for feature in features}
     try:
         found = lookup(project, {name: features}, asked, as_of=ends, tables=tables, workspace=call.workspace)[name]
-    except InvalidInput:  # rows of a time that the online store does not go back to: nobody is served these
+    except (
+        ModelwrightError
+    ):  # nobody is served these: the online store does not go back so far, or a backfill is to come
         return {feature: pa.array([], pa.float64()) for feature in features}
-    return {feature: pa.array(list(found.of_rows(found.features[feature].values))) for feature in features}
+    return {feature: _array(list(found.of_rows(found.features[feature].values))) for feature in features}
+
+
+def _array(values: Sequence[Any]) -> Any:
+    try:
+        return pa.array(values)
+    except OverflowError:  # sums of integers know no bound
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
 
 
 def _fault(expected: Expected, values: Any) -> str:
     """Return what is wrong with values in words; empty if nothing is."""
     faults = []
     share = values.null_count / len(values)
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
     if expected.missing is not None and share > expected.missing:
         faults.append(f"{share:.1%} of {len(values)} are missing, {expected.missing:.1%} may be")
+    if (expected.low, expected.high) != (None, None) and not _comparable(values.type):
+        return "; ".join([*faults, f"a {values.type} is neither low nor high: expect numbers only of numbers"])
     if expected.low is not None and (below := _count(pc.less(values, expected.low))):
         faults.append(f"{below} of {len(values)} are below {expected.low:g}, down to {pc.min(values).as_py():g}")
     if expected.high is not None and (above := _count(pc.greater(values, expected.high))):
         faults.append(f"{above} of {len(values)} are above {expected.high:g}, up to {pc.max(values).as_py():g}")
     return "; ".join(faults)
+
+
+def _comparable(kind: Any) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
 
 
 def _count(mask: Any) -> int:
@@ -124,4 +142,4 @@ def _happened(call: Call, name: str, text: str | None, window: Window) -> Happen
 
 def _window(rows: pa.Table, event_time: str) -> Window:
     ends = pc.min_max(rows[event_time].cast(pa.int64()))
-    return Window(start=moment(ends["min"].as_py() or 0), end=moment((ends["max"].as_py() or 0) + 1))
+    return Window(start=moment(ends["min"].as_py() or 0), end=moment(min((ends["max"].as_py() or 0) + 1, LAST_US)))

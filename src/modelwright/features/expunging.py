@@ -7,51 +7,21 @@ from what is there now. To make sure of that, the manifest is written anew also 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
-from modelwright.features import refreshing, windows
-from modelwright.features.encoding import entity_codes
 from modelwright.features.history import History, Partition, conformed, decoded
-from modelwright.features.layout import LATEST, WINDOWS, entity_key, partition_path
-from modelwright.features.places import Ground, Held, Objects
+from modelwright.features.layout import LATEST, WINDOWS, partition_path
+from modelwright.features.places import BATCH, Ground, Held, Objects
 from modelwright.features.receipts import Found
-from modelwright.features.scrubbing import Search, document_without, mask_of, packed_without
+from modelwright.features.retracting import Declarations, delete_all, item_pk, own_items, remade
+from modelwright.features.scrubbing import document_without, mask_of, packed_without, words_without
 from modelwright.features.settling import Online
-from modelwright.project import Project, Source, View
 from modelwright.storage import Exists, Is, Item, Key, Put, TableName, every
-
-
-@dataclass(frozen=True)
-class Declarations:
-    """What was ever declared.
-
-    Attributes:
-        project: the current one.
-        sources: every source there ever was, as declared last.
-        views: every view in each of its versions, with its source's name.
-        models: names of all models.
-    """
-
-    project: Project
-    sources: Mapping[str, Source]
-    views: Mapping[tuple[str, int], tuple[View, str]]
-    models: tuple[str, ...]
-
-    @classmethod
-    def of(cls, project: Project, former: Iterable[Project]) -> "Declarations":
-        """Put the declarations of all projects together."""
-        known = (*former, project)
-        sources = {name: source for one in known for name, source in one.sources.items()}
-        views = {(name, view.version): (view, view.source) for one in known for name, view in one.views.items()}
-        return cls(project, sources, views, tuple(dict.fromkeys(name for one in known for name in one.models)))
-
-    def current(self, name: str, version: int) -> bool:
-        """Say whether a view of this version is served."""
-        return name in self.project.views and self.project.views[name].version == version
 
 
 @dataclass(frozen=True)
@@ -118,9 +88,7 @@ class Offline:
         gone, partitions = self._without(source, store=True)
         if not gone.num_rows:
             return
-        for (name, version), (view, of) in self.declared.views.items():
-            if of == source and not _mine(self.ground, view):
-                self._remake(name, version, view, source, gone, partitions)
+        remade(self.ground, self.declared, self.history, self.online, source, gone, partitions)
         self.ground.tables.write([self.history.replacement(source, manifest, partitions)])
 
     def _without(self, source: str, *, store: bool) -> tuple[pa.Table, tuple[Partition, ...]]:
@@ -129,7 +97,7 @@ class Offline:
         for partition in self.history.manifest(source).partitions:
             path = partition_path(self.ground.workspace, source, partition.week, partition.digest)
             rows = decoded(self.ground.blobs.get("lake", path).body).combine_chunks()
-            mask = mask_of(rows, Search(self.ground.subject, self.ground.ids))
+            mask = mask_of(rows, self.ground.looking())
             if not mask.any():
                 left.append(partition)
                 continue
@@ -137,36 +105,6 @@ class Offline:
             if store and not mask.all():
                 left.append(self.history.store(source, declared, partition.week, rows.filter(pa.array(~mask))))
         return pa.concat_tables(gone).combine_chunks() if gone else pa.table({}), tuple(left)
-
-    def _remake(
-        self, name: str, version: int, view: View, source: str, gone: pa.Table, partitions: Sequence[Partition]
-    ) -> None:
-        if not self.declared.current(name, version):  # nobody reads them any more
-            for entity in _entities(view, gone):
-                _delete(self.ground, _pk(self.ground, name, version, view, entity))
-            return
-        declared = self.declared.sources[source]
-        if view.aggregates:
-            refreshing.roll(name, view, declared, gone, partitions, gone, self.history, self.online)
-            for entity in _entities(view, gone):
-                self._tidy(entity_key(self.ground.workspace, name, view, entity, WINDOWS))
-        if view.features:
-            refreshing.take_out(name, view, declared, gone, partitions, self.history, self.online)
-
-    def _tidy(self, key: Key) -> None:
-        """Remove what lies beside an entity's item and is not named by it: leavings of writers who were killed or lost.
-
-        Whoever writes the item now has names of a later version.
-        """
-        tables = self.ground.tables
-        item = tables.get("features", key)
-        if item is None:
-            return
-        named = {one.sk for one in windows.beside(key, item)}
-        beside = [one["sk"] for kind in ("FOLDED#", "PART#") for one in every(tables, "features", key.pk, prefix=kind)]
-        left = [Key(key.pk, sk) for sk in beside if sk not in named and int(sk.split("#")[1]) <= item["v"]]
-        if left:
-            tables.delete_many("features", left)
 
 
 @dataclass(frozen=True)
@@ -184,21 +122,9 @@ class Accepted(Objects):
         source, entities = held.key.split("/")[2], dict[str, None]()
         for stored in held.bodies.values():
             rows = decoded(stored.body)
-            gone = rows.filter(pa.array(mask_of(rows, Search(self.ground.subject, self.ground.ids))))
+            gone = rows.filter(pa.array(mask_of(rows, self.ground.looking())))
             entities |= dict.fromkeys(own_items(self.ground, self.declared, source, gone))
         return super().found(held).model_copy(update={"entities": tuple(entities)})
-
-
-def own_items(ground: Ground, declared: Declarations, source: str, rows: pa.Table) -> tuple[str, ...]:
-    """Return where online items about the subject lie, in views of all versions, that rows of a source went into."""
-    views = [(name, n, view) for (name, n), (view, of) in declared.views.items() if of == source]
-    found = [
-        _pk(ground, name, n, view, entity)
-        for name, n, view in views
-        if _mine(ground, view)
-        for entity in _entities(view, rows)
-    ]
-    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -217,45 +143,53 @@ class OnlineItems:
             items = [item["sk"] for item in every(self.ground.tables, "features", pk)]
             if items:
                 rows = sum(sk in (LATEST, WINDOWS) for sk in items)
-                found.append(Found(place=self.name, key=self.ground.told(pk), at=pk, rows=rows, entities=(pk,)))
+                said = f"{'#'.join(pk.split('#')[:4])}#{self.ground.subject.mark}"
+                found.append(Found(place=self.name, key=said, at=pk, rows=rows, entities=(pk,)))
         return found, ""
 
     def clean(self, found: Sequence[Found]) -> None:
         """See ``Place``."""
         for one in found:
-            _delete(self.ground, one.at)
+            delete_all(self.ground, one.at)
 
     def _exact(self) -> Iterator[str]:
         """Yield where items of views of exactly this entity lie, whether the offline store knows rows or not."""
         columns = self.ground.subject.columns
         for (name, version), (view, _) in self.declared.views.items():
             if set(view.entity) == set(columns):
-                yield _pk(self.ground, name, version, view, "|".join(columns[key] for key in view.entity))
+                yield item_pk(self.ground, name, version, view, "|".join(columns[key] for key in view.entity))
+
+
+DOCUMENTS = ("broken", "document", "incident", "job", "profile", "proof")
+"""Attributes of items that are documents in which values of rows may be told."""
+SENTENCES = ("last_text", "outcome")
+"""Attributes of items that are sentences."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """Items of a table that may tell of rows: profiles, quarantines, examples.
+    """Items of a table that may tell of rows: profiles, quarantines, examples. Nothing else of them is searched.
 
     Attributes:
-        partitions: their partition keys.
+        partitions: their partition keys, each with how the sort keys begin that are searched.
     """
 
     ground: Ground
     name: str
     table: TableName
-    partitions: tuple[str, ...]
+    partitions: tuple[tuple[str, str], ...]
 
     def search(self, after: str) -> tuple[list[Found], str]:
         """See ``Place``; the cursor is the number of partitions that are done."""
         done = int(after or 0)
         if done >= len(self.partitions):
             return [], ""
+        pk, prefix = self.partitions[done]
         found = []
-        for item in every(self.ground.tables, self.table, self.partitions[done]):
+        for item in every(self.ground.tables, self.table, pk, prefix=prefix):
             if self._cleaned(item) is not None:
                 at = json.dumps([item["pk"], item["sk"]])
-                key = self.ground.told(f"{self.table} {item['pk']} {item['sk']}")
+                key = f"{self.table} {item['pk']} {item['sk']}"
                 found.append(Found(place=self.name, key=key, at=at, texts=1))
         return found, str(done + 1)
 
@@ -269,45 +203,57 @@ class Items:
                 self.ground.tables.write([Put(self.table, {**new, **more}, condition)])
 
     def _cleaned(self, item: Item) -> Item | None:
-        new = {name: self._value(value) for name, value in item.items() if name not in ("pk", "sk")}
-        changed = {name: value for name, value in new.items() if value != item[name]}
+        changed = {name: self._document(name, item[name]) for name in DOCUMENTS if item.get(name)}
+        changed |= {name: words_without(item[name], self.ground.looking()) for name in SENTENCES if item.get(name)}
+        changed = {name: value for name, value in changed.items() if value != item[name]}
         return {**item, **changed} if changed else None
 
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, bytes | bytearray) or type(value).__name__ == "Binary":
-            return packed_without(bytes(value), self.ground.subject, self.ground.ids) or value
+    def _document(self, name: str, value: Any) -> Any:
+        search = self.ground.looking()
         if not isinstance(value, str):
-            return value
-        if value[:1] in ("{", "["):
-            search = Search(self.ground.subject, self.ground.ids)
-            try:
-                document = document_without(json.loads(value), search)
-            except ValueError:
-                return self.ground.told(value)
-            return json.dumps(document, separators=(",", ":"), ensure_ascii=False) if search.hit else value
-        return self.ground.told(value)
+            return packed_without(bytes(value), search) or value
+        document = json.loads(value)
+        if name == "broken":  # features by name, each with a sentence
+            left = {feature: words_without(text, search) for feature, text in document.items()}
+        else:
+            left = document_without(document, search)
+        return json.dumps(left, separators=(",", ":"), ensure_ascii=False) if search.hit else value
 
 
-def _mine(ground: Ground, view: View) -> bool:
-    """Say whether items of a view are about the subject alone, or a part of it."""
-    return set(ground.subject.columns) <= set(view.entity)
+@dataclass(frozen=True)
+class Uploads(Items):
+    """What is remembered of uploads that lie in the landing bucket: it tells their names.
+
+    Attributes:
+        states: gives the key of the item about an object's version.
+    """
+
+    states: Callable[[str, str], Key] = field(kw_only=True)
+
+    def search(self, after: str) -> tuple[list[Found], str]:
+        """See ``Place``; the cursor is the object that was searched last."""
+        listed = self.ground.blobs.versions("landing", "", after=after)
+        found: list[Found] = []
+        last, count = "", 0
+        for key, versions in groupby(listed, key=lambda one: one.key):
+            if count == BATCH:
+                return found, last
+            last, count = key, count + 1
+            for at in (self.states(key, version.version) for version in versions if not version.marker):
+                item = self.ground.tables.get(self.table, at)
+                if item is not None and self._cleaned(item) is not None:
+                    named = f"{self.table} {at.pk} {at.sk}"
+                    found.append(Found(place=self.name, key=named, at=json.dumps(at), texts=1))
+        return found, ""
+
+
+def own_partitions(workspace: str, declared: Declarations) -> list[tuple[str, str]]:
+    """Return the partitions of items that tell of rows, and how their sort keys begin."""
+    services = sorted({*declared.models, *declared.project.services})
+    about = [("JOBS", ""), *((f"PARITY#{name}", "") for name in services)]
+    about += [(f"SOURCE#{name}", "EXPECTATIONS") for name in declared.sources]
+    return [(f"WS#{workspace}#{what}", prefix) for what, prefix in about]
 
 
 def _digest(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".parquet")
-
-
-def _entities(view: View, rows: pa.Table) -> list[str]:
-    if not rows.num_rows or any(key not in rows.column_names for key in view.entity):
-        return []
-    return list(entity_codes([rows[key] for key in view.entity])[1])
-
-
-def _pk(ground: Ground, name: str, version: int, view: View, entity: str) -> str:
-    return entity_key(ground.workspace, name, view.model_copy(update={"version": version}), entity, LATEST).pk
-
-
-def _delete(ground: Ground, pk: str) -> None:
-    keys = [Key(pk, item["sk"]) for item in every(ground.tables, "features", pk)]
-    if keys:
-        ground.tables.delete_many("features", keys)

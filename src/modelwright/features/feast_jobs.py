@@ -1,8 +1,9 @@
 """Feast's ``/materialize`` and ``/materialize-incremental``, for its client and for jobs that call them by the clock.
 
-Rows are served from the moment they arrive, so that *incremental* materialization has nothing left to do, and says
-so. A window that is named is computed again from the offline store, by a backfill of each source; its rows
-are served meanwhile, as they were.
+Uploads are served once they were judged, and rows pushed online at once, so that *incremental* materialization has
+nothing left to start: it says that, or how many pushes still wait for the schedule that folds them in. A window that
+is named is computed again from the offline store, by a backfill of each source; its rows are served meanwhile, as
+they were.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,11 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.events import Window
 from modelwright.features.backfill import BackfillQuery, request
+from modelwright.features.layout import PENDING, source_key
+from modelwright.features.rights import visible
 from modelwright.log import Log
 from modelwright.project import Project
-from modelwright.storage import Tables
+from modelwright.storage import Tables, every
 
 
 class Materialize(BaseModel):
@@ -66,11 +69,28 @@ def materialize(call: Call, body: Materialize, *, project: Project, tables: Tabl
     return {"status": "accepted", "feature_views": names, "backfills": [one["backfill_id"] for one in asked]}
 
 
-def materialize_incremental(call: Call, body: MaterializeIncremental, *, project: Project) -> dict[str, Any]:
-    """Say that everything that arrived is served already. Raises as ``materialize``."""
+def materialize_incremental(
+    call: Call, body: MaterializeIncremental, *, project: Project, tables: Tables
+) -> dict[str, Any]:
+    """Say what of the views is served: all that arrived, or what waits for the schedule. Raises as ``materialize``."""
     names = _views(call, project, body.feature_views, body.version)
     _time("end_ts", body.end_ts)
-    return {"status": "materialized", "feature_views": names, "told": "rows are served from the moment they arrive"}
+    origins = dict.fromkeys(one for name in names for one in project.origins(project.views[name].source))
+    waiting = {source: count for source in origins if (count := _waiting(call, source, tables))}
+    told = "rows are served from the moment they arrive"
+    if waiting:
+        told = (
+            "pushes wait to be folded in, which the schedule does: until then those that went only offline, and rows "
+            "that are made of others, are not served"
+        )
+    status = "waiting" if waiting else "materialized"
+    return {"status": status, "feature_views": names, "waiting": waiting, "told": told}
+
+
+def _waiting(call: Call, source: str, tables: Tables) -> int:
+    """Return how many pushes of a source are not folded in yet."""
+    pk = source_key(call.workspace, source, "").pk
+    return sum(1 for _ in every(tables, "features", pk, prefix=PENDING))
 
 
 def _of(call: Call, source: str) -> Call:
@@ -79,10 +99,13 @@ def _of(call: Call, source: str) -> Call:
 
 
 def _views(call: Call, project: Project, names: Sequence[str] | None, version: str | None) -> list[str]:
+    if names is not None and not names:
+        raise InvalidInput("feature_views names none: leave it out for all")
     found = list(project.views if names is None else dict.fromkeys(names))
     for name in found:
         if name not in project.views:
-            raise NotFound(f"there is no feature view {name}: there are {', '.join(project.views) or 'none'}")
+            there = ", ".join(visible(call, project).views) or "none"
+            raise NotFound(f"there is no feature view {name}: there are {there}")
         call.authorise("features:push", f"source/{project.views[name].source}")
     if version is not None:
         if len(found) != 1:
@@ -102,6 +125,6 @@ def _window(body: Materialize) -> Window:
 def _time(name: str, text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(f"{name} is no ISO 8601 time: {text!r}") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

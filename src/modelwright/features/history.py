@@ -12,7 +12,7 @@ nothing: as of a time before it, what was known then is still there. A version t
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
@@ -144,14 +144,15 @@ class History:
         read = [conformed(declared, found[p.digest], wanted) for p in partitions]
         return read if known_by is None else [_known(rows, known_by) for rows in read]
 
-    def keys(self, source: str, partitions: Sequence[Partition]) -> list[npt.NDArray[np.uint64]]:
-        """Return the sorted row keys of partitions, one per version."""
-        found = {p.digest: self._keys.get((source, p.digest)) for p in partitions}
-        missing = [p for p in partitions if found[p.digest] is None]
-        for partition, keys in zip(missing, _parallel(lambda p: self._read_keys(source, p), missing), strict=True):
-            found[partition.digest] = keys
-            self._keys.put((source, partition.digest), keys, keys.nbytes)
-        return [found[p.digest] for p in partitions]
+    def keys(self, source: str, partitions: Iterable[Partition]) -> Iterator[npt.NDArray[np.uint64]]:
+        """Yield the sorted row keys of partitions, one per version; few partitions are in memory at a time."""
+        for some in _few(partitions):
+            found = {p.digest: self._keys.get((source, p.digest)) for p in some}
+            missing = [p for p in some if found[p.digest] is None]
+            for partition, keys in zip(missing, _parallel(lambda p: self._read_keys(source, p), missing), strict=True):
+                found[partition.digest] = keys
+                self._keys.put((source, partition.digest), keys, keys.nbytes)
+            yield from (found[p.digest] for p in some)
 
     def body(self, source: str, partition: Partition) -> bytes:
         """Return a partition's object as it is stored."""
@@ -379,8 +380,18 @@ def decoded(body: bytes, columns: Sequence[str] = ()) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(body), read_dictionary=[ARRIVAL] if ARRIVAL in columns else None)
         wanted = [name for name in file.schema_arrow.names if name in columns] if columns else None
         return file.read(wanted, use_threads=file.metadata.num_rows > _LARGE // 4)
-    except pa.ArrowInvalid as error:
-        raise InvalidInput(f"the object is no Parquet file: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        told = "the object is no Parquet file"
+        raise InvalidInput(f"{told}: {error}", logged=told) from error
+
+
+def footer(body: bytes) -> Any:
+    """Return what a Parquet file says of itself, without decoding it; raises ``InvalidInput`` if it is none."""
+    try:
+        return pq.ParquetFile(pa.BufferReader(body)).metadata
+    except (pa.ArrowException, OSError) as error:
+        told = "the object is no Parquet file"
+        raise InvalidInput(f"{told}: {error}", logged=told) from error
 
 
 def _parallel(read: Callable[[Partition], Any], partitions: Sequence[Partition]) -> Iterator[Any]:
@@ -388,6 +399,18 @@ def _parallel(read: Callable[[Partition], Any], partitions: Sequence[Partition])
         return (read(partition) for partition in partitions)
     with ThreadPoolExecutor(_THREADS) as pool:
         return iter(list(pool.map(read, partitions)))
+
+
+def _few(partitions: Iterable[Partition]) -> Iterator[list[Partition]]:
+    """Yield partitions in groups of few enough rows to be read in parallel; a large one is alone."""
+    some: list[Partition] = []
+    for partition in partitions:
+        if some and sum(p.rows for p in some) + partition.rows > _LARGE:
+            yield some
+            some = []
+        some.append(partition)
+    if some:
+        yield some
 
 
 def _rewritten(
@@ -420,7 +443,8 @@ def _column(table: pa.Table, name: str, kind: ColumnType) -> Any:
     try:
         column = table[name].cast(ARROW[kind]).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InvalidInput(f"column {name} is no {kind}: {error}") from error
+        told = f"column {name} is no {kind}"
+        raise InvalidInput(f"{told}: {error}", logged=told) from error
     if kind == "number":
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
     return column

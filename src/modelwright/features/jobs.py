@@ -10,17 +10,18 @@ job     ``WS#<ws>#JOBS``         ``<job id>``  get; query, newest first
 ======  =======================  ===========  ==================================
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from modelwright.context import Call
-from modelwright.errors import Forbidden, InvalidInput, NotFound
+from modelwright.errors import InvalidInput, NotFound, TooLarge
 from modelwright.events import HistoricalFeaturesRequested
+from modelwright.features import saved
 from modelwright.features.layout import dataset_path, entities_path, query_path
 from modelwright.features.plan import Plan, plan_of, service_of
+from modelwright.features.rights import known, may, read_views
 from modelwright.features.rows import asked, columnar
 from modelwright.log import Happened, Log, new_id, stream_of
 from modelwright.once import Once
@@ -30,6 +31,10 @@ from modelwright.storage import Absent, Blobs, Item, Key, Put, Tables
 
 INLINE_ROWS = 20_000
 """Entities that a request may hold itself; more are uploaded first."""
+HERE = "arrow"
+"""The engine of this process."""
+MOST_BYTES = 250_000_000
+"""Of a file of entities that is joined in this process."""
 _PAGE = 50
 State = Literal["requested", "saved", "failed"]
 
@@ -41,8 +46,9 @@ class HistoricalQuery(BaseModel):
         service: a feature service or model.
         features: ``view:feature`` and ``group:output`` each.
         entities: columns by name: join keys, request columns, the time; others are kept as they are.
-        entities_key: the lake's key of a Parquet or CSV file of entities: an upload (``upload``) or a dataset.
-        time_column: the column with the time, where features are named; a service names its own.
+        entities_key: the lake's key of a Parquet or CSV file of entities: an upload (``upload``) or a dataset; of up
+            to ``MOST_BYTES`` for the engine of this process.
+        time_column: the column with the time, where features are named; a service names its own, and takes no other.
         as_of: what became known later is not in the answer; by default now.
         engine: name of the engine that joins.
         available: whether rows count only from when they became known; see ``engines.Engine``.
@@ -55,7 +61,7 @@ class HistoricalQuery(BaseModel):
     entities_key: str = ""
     time_column: str = "event_timestamp"
     as_of: AwareDatetime | None = None
-    engine: str = "arrow"
+    engine: str = HERE
     available: bool = True
 
     def resolved(self, project: Project) -> Service:
@@ -125,9 +131,16 @@ def request(
     Raises:
         NotFound: a service, view, feature or file is not there.
         InvalidInput: the query is not clear, the engine is not installed, or entities are not as they must be.
+        TooLarge: the file of entities is larger than ``MOST_BYTES``, for the engine of this process.
+        Gone: a subject was erased from the dataset that is named as file.
+        Forbidden: the caller may not read a view, or one that the dataset named as file is made of.
     """
-    plan = plan_of(project, query.resolved(project))
-    _may_read(call, plan.views)
+    if query.service and "time_column" in query.model_fields_set:
+        raise InvalidInput("a service names its own time column: leave `time_column` out, or name `features` instead")
+    plan = known(call, project, lambda seen: plan_of(seen, query.resolved(seen)))
+    behind = saved.views_of(call.workspace, query.entities_key, blobs=blobs)
+    views = tuple(dict.fromkeys((*plan.views, *behind)))
+    read_views(call, views)
     once = Once.of(call, "historical-features", query, "features")
     if (made := once.made(tables)) is not None:
         return {"job_id": made}
@@ -146,7 +159,7 @@ def request(
         engine=query.engine,
         service=query.service,
         features=query.features,
-        views=tuple(plan.views),
+        views=views,
         rows=rows,
     )
     event = HistoricalFeaturesRequested(job_id=job_id, query_key=path, rows=rows, engine=query.engine)
@@ -168,7 +181,7 @@ def show(call: Call, job_id: str, *, tables: Tables, blobs: Blobs) -> dict[str, 
     if item is None:
         raise NotFound(f"there is no job {job_id}")
     job = Job.read(item)
-    _may_read(call, job.views)
+    read_views(call, job.views)
     url = blobs.presigned_get("lake", job.key, filename=f"{job_id}.parquet") if job.key else ""
     return job.model_copy(update={"url": url}).model_dump(mode="json")
 
@@ -177,7 +190,11 @@ def listed(call: Call, *, tables: Tables, cursor: str = "") -> dict[str, Any]:
     """Return a page of the jobs whose views the caller may read, newest first, and where the next page begins."""
     page = tables.query("features", job_key(call.workspace, "").pk, reverse=True, limit=_PAGE, cursor=cursor)
     jobs = [Job.read(item) for item in page.items]
-    shown = [job.model_dump(mode="json", exclude={"url"}) for job in jobs if _readable(call, job)]
+    shown = [
+        job.model_dump(mode="json", exclude={"url"})
+        for job in jobs
+        if all(may(call, "features:read", f"view/{view}") for view in job.views)
+    ]
     return {"jobs": shown, "next": page.cursor}
 
 
@@ -190,7 +207,12 @@ def _counted(call: Call, query: HistoricalQuery, plan: Plan, blobs: Blobs) -> in
         folders = tuple(path.rpartition("/")[0] + "/" for path in own)
         if not query.entities_key.startswith(folders):
             raise InvalidInput(f"entities_key must begin with {' or '.join(folders)}, not be {query.entities_key}")
-        blobs.size("lake", query.entities_key)
+        size = blobs.size("lake", query.entities_key)
+        if query.engine == HERE and size > MOST_BYTES:
+            raise TooLarge(
+                f"the file of entities has {size:,} bytes, more than {MOST_BYTES:,}: ask with another engine, such as "
+                "spark, or in parts"
+            )
         return 0
     rows = columnar(query.entities)
     if not 0 < len(rows) <= INLINE_ROWS:
@@ -200,16 +222,3 @@ def _counted(call: Call, query: HistoricalQuery, plan: Plan, blobs: Blobs) -> in
         )
     asked(plan.service, rows)
     return len(rows)
-
-
-def _may_read(call: Call, views: Mapping[str, Any] | tuple[str, ...]) -> None:
-    for name in views:
-        call.authorise("features:read", f"view/{name}")
-
-
-def _readable(call: Call, job: Job) -> bool:
-    try:
-        _may_read(call, job.views)
-    except Forbidden:
-        return False
-    return True

@@ -7,7 +7,12 @@ and no other.
 
 Versions of one key end one another as they meet in an item. What has left it can end nothing any more, and a row that
 was corrected into another entity's is ended by nobody here: both are put right when the rows are folded into the
-history, which knows every version.
+history, which knows every version. So is a row that was dropped and would be served again because those after it were
+corrected to earlier event times: the item keeps one row behind the newest for that, not two.
+
+An item has a bound. Of many rows it keeps those that reads as of five minutes ago or later can be served; of more than
+fit, of still less; and of more rows of the future than fit, those that are served first: the others, thousands for one
+entity, are in the offline store, and come online with a backfill.
 
 An item holds, each as JSON: ``times`` (``since``, then event, availability and end of each version), ``names`` (arrival
 and key of each), and the features in blocks of up to ``BLOCK`` (a list of values of each version), so that a read takes
@@ -33,6 +38,10 @@ from modelwright.storage import Absent, Is, Item, Key, Put
 SLACK_H = 24
 """An item can be read as of so much before its last write, if that takes few rows."""
 FEW = 64
+LARGEST = 300_000
+"""Bytes of versions in an item, of DynamoDB's 400 KB: one that is larger by itself is not taken."""
+_LESS_US = (HOUR_US // 12, HOUR_US // 60, HOUR_US // 3600, 0)
+_FRAME, _PLAIN = 140, 26
 BLOCK = 16
 """Features per attribute: few attributes are quick to read, and little is read that was not asked for."""
 
@@ -107,19 +116,38 @@ def merged(newest: Newest, versions: Iterable[Version], now_us: int) -> Newest |
     ordered = sorted(_ended(there), key=lambda v: v.rank, reverse=True)
     since = max(now_us - SLACK_H * HOUR_US, newest.since)
     kept = needed(ordered, since)
-    if len(kept) > FEW:
-        since = max(now_us, newest.since)
-        kept = needed(ordered, since)
+    if len(kept) > FEW or weight(kept) > LARGEST:
+        for slack_us in _LESS_US:
+            since = max(now_us - slack_us, newest.since)
+            kept = needed(ordered, since)
+            if weight(kept) <= LARGEST:
+                break
+        else:
+            kept = _nearest(kept, since)
     return None if kept == list(newest.rows) else Newest(since, kept, newest.version)
 
 
+def weight(versions: Iterable[Version]) -> int:
+    """Return at most how many bytes of an item versions take."""
+    return sum(_FRAME + sum(weight_of(value) for value in version.values) for version in versions)
+
+
+def weight_of(value: Any) -> int:
+    """Return at most how many bytes of an item a feature's value takes."""
+    return len(dumps(value)) + 1 if isinstance(value, str) else _PLAIN
+
+
 def needed(ordered: Iterable[Version], since: int) -> list[Version]:
-    """Return, of versions in order of precedence, those that some read as of ``since`` or later can be served."""
-    kept = []
+    """Return, of versions in order of precedence, those that some read as of ``since`` or later can be served.
+
+    And the one behind them, which can be served if the last of them is corrected.
+    """
+    kept, settled = [], 0
     for version in ordered:
         if version.until > max(version.event, version.available, since):
             kept.append(version)
-            if max(version.event, version.available) <= since and version.until == NEVER:
+            settled += max(version.event, version.available) <= since and version.until == NEVER
+            if settled == 2:
                 break
     return kept
 
@@ -197,6 +225,17 @@ def newest_write(key: Key, view: View, newest: Newest, *, expires: int = 0) -> P
         **({"expires": expires} if expires else {}),
     }
     return Put("features", item, Is("v", newest.version) if newest.version else Absent())
+
+
+def _nearest(kept: Sequence[Version], since: int) -> list[Version]:
+    """Return, of more versions than fit, those that are served first, in the same order."""
+    chosen, total = set[tuple[int, int, str]](), 0
+    for version in sorted(kept, key=lambda v: max(v.event, v.available, since)):
+        total += weight([version])
+        if total > LARGEST:
+            break
+        chosen.add(version.age)
+    return [version for version in kept if version.age in chosen]
 
 
 def dumps(value: Any) -> str:

@@ -6,6 +6,7 @@ entity           pk (table ``features``)                 sk                    a
 manifest         ``WS#<ws>#SOURCE#<source>``             ``MANIFEST``          get: the partitions of the offline store
 accepted object  ``WS#<ws>#SOURCE#<source>``             ``ACCEPTED#<digest>``  get: was this upload folded in?
 pushed rows      ``WS#<ws>#SOURCE#<source>``             ``PUSHED#<digest>``   get: was this push taken, and when?
+pushed online    ``WS#<ws>#SOURCE#<source>``             ``PUSHED#ONLINE#<digest>``  get: the same, never folded in
 waiting rows     ``WS#<ws>#SOURCE#<source>``             ``PENDING#<digest>``  query by prefix: pushes to fold in
 newest rows      ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``LATEST``            batch get: a latest view's few newest
 tiles            ``WS#<ws>#ENTITY#<view>@<n>#<entity>``  ``WINDOWS``           batch get: a window view's tiles

@@ -7,21 +7,25 @@ everything (``refreshing``).
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelwright.context import Call
-from modelwright.errors import AlreadyHandled, ConditionFailed, NotFound
+from modelwright.errors import AlreadyHandled, ConditionFailed, NotFound, PluginError
 from modelwright.events import Delivery, FeaturesMaterialized, UploadAccepted, Window
-from modelwright.features.derivation import Held, derive, hold, summable
+from modelwright.features.bounds import LAST_US
+from modelwright.features.derivation import Function, Held, Reason, derive, hold, summable
 from modelwright.features.expectations import judge
+from modelwright.features.fitting import storable
 from modelwright.features.history import ARROW, History, Manifest, canonical, decoded, fold
 from modelwright.features.layout import PENDING, arrival, micros, moment, pushed_path, source_key
 from modelwright.features.plan import Load
 from modelwright.features.receipts import under_way
 from modelwright.features.refreshing import refresh, roll, take_out
+from modelwright.features.rounds import go_round
 from modelwright.features.rows import unpacked
 from modelwright.features.settling import Online
 from modelwright.log import Happened, Log, stream_of
@@ -136,7 +140,8 @@ def put(
     """
     call, project, declared = store.call, store.project, store.project.sources[source]
     stream = stream_of(call.workspace, "SOURCE", source)
-    rows, held = summable(project, source, rows)
+    functions = _functions(store, source)
+    rows, held = _fitting(store, source, rows)
     manifest = manifest or store.history.manifest(source)
     folded = fold(store.history, source, declared, manifest, rows)
     items = refresh(project, source, folded, history=store.history, online=store.online)
@@ -149,12 +154,38 @@ def put(
     done.writes += [store.history.replacement(source, manifest, folded.partitions), *judged.writes]
     done.rows, done.items = done.rows + count, done.items + items
     keep_held(store, source, upload_key, held, done)
-    for name, other in project.sources.items():
-        if other.derived and other.derived.source == source and count:
-            made = derive(other, folded.added, store.load(other.derived.function))
-            keep_held(store, name, upload_key, made.held, done)
-            if made.rows.num_rows:
-                put(store, name, made.rows, upload_key, done, left_out=len(made.held.reasons))
+    for name, function in functions.items() if count else ():
+        if isinstance(function, Reason):
+            keep_held(store, name, upload_key, Held(folded.added, (function,) * count), done)
+            continue
+        made = derive(project.sources[name], folded.added, function)
+        keep_held(store, name, upload_key, made.held, done)
+        if made.rows.num_rows:
+            put(store, name, made.rows, upload_key, done, left_out=len(made.held.reasons))
+
+
+def _functions(store: Store, source: str) -> dict[str, Function | Reason]:
+    """Return the functions of the sources that are derived from a source, or why they cannot be loaded.
+
+    Those of the sources derived from these are loaded too: what fails here fails before anything is online.
+    """
+    found: dict[str, Function | Reason] = {}
+    for name, other in store.project.sources.items():
+        if other.derived and other.derived.source == source:
+            try:
+                found[name] = store.load(other.derived.function)
+            except (PluginError, NotFound) as error:
+                told = "the function cannot be loaded"
+                found[name] = Reason(f"{told}: {error}", f"{told}: {error.logged}")
+            _functions(store, name)
+    return found
+
+
+def _fitting(store: Store, source: str, rows: pa.Table) -> tuple[pa.Table, Held]:
+    """Return rows that can be added up and put online, and the others."""
+    rows, one = summable(store.project, source, rows)
+    rows, other = storable(store.call.workspace, store.project, source, rows)
+    return rows, Held(pa.concat_tables([one.rows, other.rows]), (*one.reasons, *other.reasons))
 
 
 def withdraw(store: Store, done: Outcome) -> None:
@@ -183,9 +214,17 @@ def keep_held(store: Store, source: str, upload_key: str, held: Held, done: Outc
 def fold_pushed(
     call: Call, *, project: Project, tables: Tables, log: Log, blobs: Blobs, cache: dict[str, Any]
 ) -> dict[str, int]:
-    """Fold the pushed rows of all sources in and return how many rows, with those derived from them."""
-    store = Store.of(call, project, tables=tables, blobs=blobs, cache=cache)
-    return {source: _fold_pushed(store, source, log) for source in project.sources}
+    """Fold the pushed rows of all sources in and return how many rows, with those derived from them.
+
+    What cannot be folded in of one source is raised after the others were.
+    """
+    store, found = Store.of(call, project, tables=tables, blobs=blobs, cache=cache), dict[str, int]()
+
+    def of_source(source: str) -> None:
+        found[source] = _fold_pushed(store, source, log)
+
+    go_round(partial(of_source, source) for source in project.sources)
+    return found
 
 
 def _fold_pushed(store: Store, source: str, log: Log) -> int:
@@ -229,4 +268,4 @@ def _materialized(
 
 def _span(declared: Source, rows: pa.Table) -> Window:
     span = pc.min_max(rows[declared.event_time].cast(pa.int64()))
-    return Window(start=moment(span["min"].as_py() or 0), end=moment((span["max"].as_py() or 0) + 1))
+    return Window(start=moment(span["min"].as_py() or 0), end=moment(min((span["max"].as_py() or 0) + 1, LAST_US)))

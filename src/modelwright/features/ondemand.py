@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from modelwright.errors import InvalidInput, ModelwrightError
+from modelwright.errors import InvalidInput
 from modelwright.features.history import plain
 from modelwright.features.layout import moment
 from modelwright.features.plan import Plan, compute
@@ -23,7 +23,7 @@ def computed(
         functions: its row functions.
 
     Raises:
-        InvalidInput: a function does not give what it is declared to give.
+        InvalidInput: a function fails, or does not give what it is declared to give.
     """
     outputs = [output for group in plan.on_demand.values() for output in group.outputs]
     names = dict.fromkeys(n for group in plan.on_demand.values() for n in group.inputs if n not in outputs)
@@ -34,14 +34,7 @@ def computed(
         for row, value in zip(rows, values, strict=True):
             row[name] = value
     for number, row in enumerate(rows):
-        try:
-            compute(plan, functions, row)
-        except ModelwrightError:
-            raise
-        except Exception as error:  # a team's function may raise anything, and who asks must learn of which row
-            raise InvalidInput(
-                f"on-demand features failed for row {number}: {type(error).__name__}: {error}"
-            ) from error
+        compute(plan, functions, row, number)
     return {name: _inferred([row[name] for row in rows], name) for name in outputs}
 
 

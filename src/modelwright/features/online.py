@@ -18,7 +18,7 @@ from modelwright.features import latest, windows
 from modelwright.features.aggregates import NEVER
 from modelwright.features.layout import LATEST, WINDOWS, entity_key, micros, moment, spelled
 from modelwright.features.plan import Load, Plan, compute, functions_of, plan_of
-from modelwright.features.rows import READERS, asked
+from modelwright.features.rows import READERS, Unfit, asked
 from modelwright.project import ColumnType, Project, Service, View
 from modelwright.storage import Item, Key, Tables
 
@@ -159,15 +159,15 @@ def wanted(plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def complete(plan: Plan, found: Mapping[str, Found], rows: Sequence[dict[str, Any]], load: Load) -> None:
-    """Add stored and on-demand features to rows of request columns, in place."""
+    """Add stored and on-demand features to rows of request columns, in place; raises as ``plan.compute`` does."""
     for name, stored in plan.stored.items():
         view = found[stored.view]
         for row, value in zip(rows, view.of_rows(view.features[stored.feature].values), strict=True):
             row[name] = value
     if plan.on_demand:
         functions = functions_of(plan, load)
-        for row in rows:
-            compute(plan, functions, row)
+        for number, row in enumerate(rows):
+            compute(plan, functions, row, number)
 
 
 def lookup(
@@ -265,8 +265,8 @@ def _spelled(key: Sequence[tuple[str, ColumnType]], row: Mapping[str, Any], n: i
         if value is not None:
             try:
                 value = READERS[kind](value)
-            except ValueError as error:
-                raise InvalidInput(f"row {n}, column {name}: {error}") from error
+            except Unfit as error:
+                raise error.at(f"row {n}, column {name}") from error
         if value is None:
             return None
         values.append(value)
@@ -332,7 +332,7 @@ class _Question:
             for place, event, _ in chosen
         ]
         origin = Origin(statuses, [event for _, event, _ in chosen])
-        alone = statuses.count("PRESENT") == len(statuses) and all(lone for _, _, lone in chosen)
+        alone = bool(chosen) and statuses.count("PRESENT") == len(statuses) and all(lone for _, _, lone in chosen)
         found: dict[str, Column] = {}
         for attribute, names in self._blocks.items():
             texts = [item.get(attribute, _QUOTED) for item in items if item is not None] if alone else [_QUOTED]
@@ -373,7 +373,7 @@ class _Question:
             else:  # it was written when other features were declared
                 stored = latest.stored_columns(item)
                 served.append([stored[name][place] if name in stored else None for name in names])
-        columns = dict(zip(names, zip(*served, strict=True), strict=True)) if served else {}
+        columns = dict(zip(names, zip(*served, strict=True) if served else [()] * len(names), strict=True))
         types = {name: self._source.columns[name].type for name in names}
         return {
             name: [moment(v) if v is not None and types[name] == "timestamp" else v for v in column]

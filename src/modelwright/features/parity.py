@@ -19,7 +19,7 @@ from modelwright.errors import AlreadyHandled, InvalidInput, NotFound
 from modelwright.events import Delivery, Event, ParityFailed, ParityProven, ParityRequested, Window
 from modelwright.features import parity_pairs, parity_report, proofs, serving_log
 from modelwright.features.history import ARROW, History
-from modelwright.features.layout import micros, moment
+from modelwright.features.layout import PENDING, micros, moment, source_key
 from modelwright.features.offline import historical
 from modelwright.features.parity_case import Case
 from modelwright.features.parity_causes import Explained, explained
@@ -38,7 +38,7 @@ from modelwright.features.proofs import LOOK_BACK, Proof
 from modelwright.features.serving_log import Answer
 from modelwright.log import Happened, Log, stream_of
 from modelwright.project import Project
-from modelwright.storage import Absent, Blobs, Condition, Is, Put, Tables
+from modelwright.storage import Absent, Blobs, Condition, Is, Put, Tables, every
 
 AS_OF = "_as_of"
 ANSWERED = 20_000
@@ -133,7 +133,8 @@ def prove(stand: Stand, service: str, *, now: datetime, since: datetime | None, 
         samples.append(again)
         ways.append(Compared(way="replayed", answers=len(again.rows), rows=len(again.rows), values=0, equal=0))
     if not samples:
-        raise InvalidInput(f"there is nothing to compare of {service} yet: no answer was logged, and no row is stored")
+        why = "; ".join(notes) or "no answer was logged, and no row is stored"
+        raise InvalidInput(f"there is nothing to compare of {service} yet: {why}")
     placed: list[tuple[Sample, Explained]] = []
     for n, sample in enumerate(samples):
         offline = joined(stand, service, sample.rows, sample.as_of)
@@ -188,20 +189,33 @@ def _served(
     comparable = [answer for answer in answers if _comparable(answer, plan)]
     if left := len(answers) - len(comparable):
         notes.append(f"{left} answers are not compared: their request or features are not what {service} has now")
+    waiting = _waiting(stand, plan)  # after the answers: what they show and does not wait any more is in the history
+    settled = [answer for answer in comparable if waiting is None or answer.as_of < waiting]
+    if waiting is not None and (left := len(comparable) - len(settled)):
+        first = f"{moment(waiting):%Y-%m-%d %H:%M:%S.%f} UTC"
+        notes.append(f"{left} answers are not compared yet: rows pushed since {first} wait to be folded in")
     rows: list[Row] = []
     served: dict[str, list[Any]] = {name: [] for name in _features(plan)}
     blank = dict.fromkeys(plan.service.request)
-    for answer in comparable:
+    for answer in settled:
         columns = list(answer.given)
         rows += [{**blank, **dict(zip(columns, row, strict=True))} for row in zip(*answer.given.values(), strict=True)]
         for name, values in served.items():
             values.extend(answer.values[name])
     sample = Sample(
-        "served", rows, [a.as_of for a in comparable for _ in range(len(a))], served,
-        [a.arrival for a in comparable for _ in range(len(a))], [a.project for a in comparable for _ in range(len(a))],
+        "served", rows, [a.as_of for a in settled for _ in range(len(a))], served,
+        [a.arrival for a in settled for _ in range(len(a))], [a.project for a in settled for _ in range(len(a))],
     )  # fmt: skip
     left_out = count - len(answers)
-    return sample, Compared(way="served", answers=len(comparable), left_out=left_out, rows=len(rows), values=0, equal=0)
+    return sample, Compared(way="served", answers=len(settled), left_out=left_out, rows=len(rows), values=0, equal=0)
+
+
+def _waiting(stand: Stand, plan: Plan) -> int | None:
+    """Return when the oldest of the pushes came that are served and not in the history yet, in microseconds."""
+    sources = sorted({view.source for view in plan.views.values()})
+    keys = [source_key(stand.workspace, source, "").pk for source in sources]
+    pushes = (push for key in keys for push in every(stand.tables, "features", key, prefix=PENDING))
+    return min((push["at"] for push in pushes), default=None)
 
 
 def _comparable(answer: Answer, plan: Plan) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from modelwright.definitions import MINUTE_US, spoken
-from modelwright.features.history import AVAILABLE, Ints, numbers
+from modelwright.features.aggregates import NEVER
+from modelwright.features.history import AVAILABLE, UNTIL, Ints, numbers
 from modelwright.features.layout import micros, moment
 from modelwright.features.parity_case import Case, Hypothesis, direct, matching
 from modelwright.features.parity_rows import Recomputation, Row, about, altered, events_of, instants, same
@@ -30,12 +31,16 @@ _NEXT = 3
 def leaks(case: Case) -> Iterator[Hypothesis]:
     """Yield hypotheses by which something was served that was not known at the moment."""
     rows, current = case.sample.rows, case.current
-    early = {}
+    early, corrected = {}, {}
     for source, table in current.tables.items():
         events = events_of(table, current.project.sources[source].event_time)
         early[source] = altered(table, **{AVAILABLE: pa.array(np.minimum(numbers(table[AVAILABLE]), events))})
-    ignored = current.values(rows, case.as_of, early)
-    yield Hypothesis("leak through the join", "rows count before they were available", matching(case, ignored))
+        newest = pa.array(numbers(table[UNTIL]) == NEVER)
+        corrected[source] = altered(table.filter(newest), **{AVAILABLE: pa.array(events).filter(newest)})
+    for tables, what in ((early, "rows"), (corrected, "rows, and what corrected them,")):
+        ignored = current.values(rows, case.as_of, tables)
+        text = f"{what} count before they were available"
+        yield Hypothesis("leak through the join", text, matching(case, ignored))
     for tile in sorted({current.project.views[v].tile_us for v in current.plan.views}):
         ends = current.values(rows, (case.as_of // tile + 1) * tile)
         text = f"the window reaches into the tile of {spoken(tile)} that was not over"

@@ -36,8 +36,6 @@ from modelwright.project import ColumnType, Project, View
 
 Values = Mapping[str, Sequence[Any]]
 Row = Mapping[str, Any]
-_TEAMS_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, InvalidInput)
-"""What a team's function raises for inputs that it was never given: then it did not give what was served either."""
 
 
 @dataclass(frozen=True)
@@ -160,15 +158,16 @@ class Recomputation:
     ) -> dict[str, list[Any]]:
         """Return the features of rows from their stored ones, which ``change`` may alter before they are used.
 
-        A row whose inputs an on-demand function does not take has ``NOTHING``, which is equal to no value.
+        A row whose inputs an on-demand function does not take has ``NOTHING``, which is equal to no value: who fails
+        for inputs that it was never given did not give what was served either.
         """
         change = change or (lambda value: value)
         found: dict[str, list[Any]] = {name: [] for name in self.features}
-        for given, taken in zip(rows, stored, strict=True):
+        for number, (given, taken) in enumerate(zip(rows, stored, strict=True)):
             row = {**given, **{name: change(value) for name, value in taken.items()}}
             try:
-                compute(self.plan, self._functions, row)
-            except _TEAMS_FAULTS:
+                compute(self.plan, self._functions, row, number)
+            except InvalidInput:
                 row |= {output: NOTHING for group in self.plan.on_demand.values() for output in group.outputs}
             for name, values in found.items():
                 values.append(row[name])

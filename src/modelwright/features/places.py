@@ -5,7 +5,9 @@ can be done again at any time: what takes its place is there before anything is 
 """
 
 import hashlib
+import html
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,13 +17,14 @@ from typing import Any, Protocol, TypeVar
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.features.datasets import About, save
 from modelwright.features.history import decoded, parquet
-from modelwright.features.layout import PENDING, about_path, pushed_path, source_key, spelled
+from modelwright.features.layout import about_path, spelled
+from modelwright.features.naming import Names
 from modelwright.features.receipts import Found
-from modelwright.features.scrubbing import Cleaned, cleaned
+from modelwright.features.scrubbing import Cleaned, Search, cleaned
 from modelwright.features.serving_log import Answer, without
 from modelwright.features.subjects import Ids, Subject
 from modelwright.log import canonical
-from modelwright.storage import Anything, Blobs, BucketName, Delete, Key, Put, Stored, Tables, Version, Write
+from modelwright.storage import Anything, Blobs, BucketName, Key, Put, Stored, Tables, Version
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,6 +45,7 @@ class Ground:
         subject: whose traces go.
         ids: under which predictions about it were asked for.
         entities: partition keys of online items about it, as far as they are known.
+        names: tells names that people chose from our own.
         threads: how many objects are read at a time.
     """
 
@@ -52,6 +56,7 @@ class Ground:
     entities: set[str]
     tables: Tables
     blobs: Blobs
+    names: Names = field(default_factory=Names)
     threads: int = _THREADS
 
     def parallel(self, work: Callable[[T], R], things: Sequence[T]) -> list[R]:
@@ -61,13 +66,13 @@ class Ground:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(work, things))
 
-    def told(self, text: str) -> str:
-        """Return a text without the subject's spelling."""
-        return self.subject.spelling.sub(self.subject.mark, text)
+    def renamed(self, bucket: str, key: str) -> str:
+        """Return an object's key without the subject's spelling, where people chose it."""
+        return self.names.renamed(bucket, key, self.subject)
 
-    def tells(self, text: str) -> bool:
-        """Say whether the subject's spelling stands in a text."""
-        return self.subject.spelling.search(text) is not None
+    def looking(self, name: str = "") -> Search:
+        """Return a search for the subject, in an object of that key."""
+        return Search(self.subject, self.ids, name, self.names)
 
 
 class Place(Protocol):
@@ -150,21 +155,22 @@ class Objects:
         """Return an object if any of its versions holds the subject, or its name tells of it."""
         key, versions = listed
         versions = tuple(sorted(versions, key=lambda v: not v.newest))
-        hits, bodies = {}, {}
+        hits, bodies, named = {}, {}, self.ground.renamed(self.bucket, key) != key
         for version in versions:
             if version.marker or (stored := self._read(version)) is None:
                 continue
             clean = self.cleaned(key, stored.body)
-            if clean is None and self.ground.tells(key):
+            if clean is None and named:
                 clean = Cleaned(stored.body, None, 0, 1, {})
             if clean is not None:
                 hits[version.version], bodies[version.version] = clean, stored
-        only_named = self.ground.tells(key) and bool(versions)
-        return Held(key, versions, hits, bodies) if hits or only_named else None
+        return Held(key, versions, hits, bodies) if hits or (named and versions) else None
 
     def cleaned(self, key: str, body: bytes) -> Cleaned | None:
         """Return a body without the subject; None if it does not hold it."""
-        return cleaned(key, body, self.ground.subject, self.ground.ids)
+        names = self.ground.names
+        sent = names.foreign(self.bucket, key)
+        return cleaned(key, body, self.ground.subject, self.ground.ids, names=names, sent=sent)
 
     def found(self, held: Held) -> Found:
         """Return what is written down of an object before it is cleaned."""
@@ -176,7 +182,7 @@ class Objects:
                 ids.setdefault(column, set()).update(some)
         return Found(
             place=self.name,
-            key=f"{self.bucket}/{self.ground.told(held.key)}",
+            key=f"{self.bucket}/{self.ground.renamed(self.bucket, held.key)}",
             at=held.key,
             rows=current.rows if current else 0,
             texts=current.texts if current else 0,
@@ -189,7 +195,7 @@ class Objects:
     def replace(self, held: Held) -> None:
         """Put what is left of an object in its place and remove the versions that hold the subject."""
         blobs, current = self.ground.blobs, held.current
-        key = self.ground.told(held.key)
+        key = self.ground.renamed(self.bucket, held.key)
         if current is not None:
             body = self._left(current)
             if body is not None:
@@ -245,50 +251,37 @@ class Answers(Objects):
 
 
 @dataclass(frozen=True)
-class Whole(Objects):
-    """Objects that go as a whole when they hold the subject: reports about it, of no use without."""
+class Reports(Objects):
+    """Proofs of parity: the document and the page beside it go together when either shows the subject."""
+
+    def cleaned(self, key: str, body: bytes) -> Cleaned | None:
+        """See ``Objects``."""
+        if key.endswith(".html"):
+            cells = (html.unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", body.decode(), re.DOTALL))
+            shown = any(self._shows(cell) for cell in cells)
+            return Cleaned(None, None, 0, 1, {}) if shown else None
+        found = super().cleaned(key, body)
+        if found is not None and found.rows:
+            return found
+        examples = json.loads(body).get("examples", ())
+        told = (str(example.get(said, "")) for example in examples for said in ("served", "offline"))
+        return Cleaned(None, None, 0, 1, {}) if any(self._shows(value) for value in told) else None
+
+    def clean(self, found: Sequence[Found]) -> None:
+        """See ``Place``."""
+        for one in found:
+            name = one.at.rpartition(".")[0]
+            for kind in (".html", ".json"):
+                self.forget(name + kind)
+
+    def _shows(self, cell: str) -> bool:
+        """Say whether a cell of a page is the subject: by its name, as Python spells it, or by its join keys."""
+        subject = self.ground.subject
+        entity = dict(pair.split(" ", 1) for pair in cell.split(", ") if " " in pair)
+        return subject.has(entity) or subject.among([cell.strip("'\"")])
 
     def _left(self, current: Cleaned | None) -> bytes | None:
         return None
-
-
-@dataclass(frozen=True)
-class Pushes(Objects):
-    """Pushed rows: their name is their digest, so that what is left of a push is another push, known as before.
-
-    A push that comes again with the subject in it is therefore a new one.
-    """
-
-    def replace(self, held: Held) -> None:
-        """See ``Objects``."""
-        if held.current is not None:
-            self._renew(held.key, self._left(held.current))
-        self.forget(held.key)
-
-    def _renew(self, key: str, body: bytes | None) -> None:
-        ground, source = self.ground, key.split("/")[2]
-        old = key.rpartition("/")[2].removesuffix(".json")
-        ledger, waiting = (self._key(source, f"{kind}{old}") for kind in ("PUSHED#", PENDING))
-        known, pending = (ground.tables.get("features", one) for one in (ledger, waiting))
-        writes: list[Write] = []
-        if known is not None:
-            writes.append(Delete("features", ledger))
-        if pending is not None:
-            writes.append(Delete("features", waiting))
-        if body is not None:
-            new = _digest(body)
-            ground.blobs.put("lake", pushed_path(ground.workspace, source, new), body)
-            rows = len(next(iter(json.loads(body).values())))
-            for item, kind in ((known, "PUSHED#"), (pending, PENDING)):
-                if item is not None:
-                    digest = {"digest": new} if kind == PENDING else {}
-                    named = self._key(source, f"{kind}{new}")._asdict()
-                    writes.append(Put("features", {**item, **named, "rows": rows, **digest}, Anything()))
-        if writes:
-            ground.tables.write(writes)
-
-    def _key(self, source: str, what: str) -> Key:
-        return source_key(self.ground.workspace, source, what)
 
 
 @dataclass(frozen=True)

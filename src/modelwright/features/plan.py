@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any, NamedTuple
 
-from modelwright.errors import InvalidInput, NotFound
+from modelwright.errors import InvalidInput, ModelwrightError, NotFound
 from modelwright.project import ColumnType, OnDemand, Project, Service, View, features_named
 
 RowFunction = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -121,20 +121,29 @@ def find(project: Project, view: str, feature: str) -> Stored:
     return Stored(view, feature)
 
 
-def compute(plan: Plan, functions: Mapping[str, RowFunction], row: dict[str, Any]) -> None:
+def compute(plan: Plan, functions: Mapping[str, RowFunction], row: dict[str, Any], number: int) -> None:
     """Add a row's on-demand features to it, in place.
 
     Numbers become floats and NaN None, so that a batch and a single row have the same types.
 
+    Args:
+        plan: whose features.
+        functions: its row functions.
+        row: what they read.
+        number: which row it is of those that were asked about, for who has to learn of a failure.
+
     Raises:
-        InvalidInput: a function does not give what it is declared to give.
+        InvalidInput: a function fails, or does not give what it is declared to give.
     """
     for name, group in plan.on_demand.items():
-        given = functions[name]({column: row[column] for column in group.inputs})
-        for output in group.outputs:
-            if output not in given:
-                raise InvalidInput(f"on-demand features {name} gave no {output}: {', '.join(given)}")
-            row[output] = _plain(given[output], name, output)
+        try:
+            given = functions[name]({column: row[column] for column in group.inputs})
+            row.update({output: _output(given, name, output) for output in group.outputs})
+        except ModelwrightError:
+            raise
+        except Exception as error:  # a team's function may raise anything, and its text may quote what nobody may see
+            kind = type(error).__name__
+            raise InvalidInput(f"on-demand features {name} failed for row {number}: {kind}") from error
 
 
 def functions_of(plan: Plan, load: Load) -> dict[str, RowFunction]:
@@ -142,11 +151,17 @@ def functions_of(plan: Plan, load: Load) -> dict[str, RowFunction]:
     return {name: load(group.function) for name, group in plan.on_demand.items()}
 
 
-def _plain(value: Any, name: str, output: str) -> float | str | None:
+def _output(given: Mapping[str, Any], name: str, output: str) -> float | str | None:
+    if output not in given:
+        raise InvalidInput(f"on-demand features {name} gave no {output}: {', '.join(given)}")
+    value = given[output]
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float):
-        return None if isnan(value) else float(value)
+        try:
+            return None if isnan(value) else float(value)
+        except OverflowError as error:
+            raise InvalidInput(f"on-demand features {name} gave an integer as {output} that fits no number") from error
     kind = type(value).__name__
     raise InvalidInput(f"on-demand features {name} gave a {kind} as {output}: give a number or a string")
 

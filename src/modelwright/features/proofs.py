@@ -14,6 +14,7 @@ from modelwright.errors import InvalidInput, NotFound
 from modelwright.events import ParityRequested
 from modelwright.features import serving_log
 from modelwright.features.parity_report import Report, path
+from modelwright.features.rights import known, read_views
 from modelwright.log import Happened, Log, stream_of
 from modelwright.project import Project
 from modelwright.storage import Absent, Blobs, Item, Key, Put, Tables
@@ -84,7 +85,7 @@ def ask(
         InvalidInput: ``since`` lies ahead.
     """
     call.authorise("features:prove", f"service/{service}")
-    project.service(service)
+    _read_views(call, service, project)
     if query.since is not None and query.since >= call.now:
         raise InvalidInput(f"since lies ahead: {query.since.isoformat()} is not before {call.now.isoformat()}")
     proof = Proof(proof_id=identity, service=service, asked_at=call.now, pairs=query.pairs, since=query.since)
@@ -114,29 +115,48 @@ def ask_all(
     return [ask(call, name, query, identity=identity(), **stores) for name in sampled if name in known]
 
 
-def proofs(call: Call, service: str, *, tables: Tables) -> dict[str, Any]:
-    """Return the newest proofs of a service, newest first."""
+def proofs(call: Call, service: str, *, project: Project, tables: Tables) -> dict[str, Any]:
+    """Return the newest proofs of a service, newest first.
+
+    Raises:
+        NotFound: there is no such service.
+        Forbidden: the caller may not read it, or a view of its.
+    """
     call.authorise("features:read", f"service/{service}")
     page = tables.query("features", _pk(call.workspace, service), reverse=True, limit=_LISTED)
+    _read_views(call, service, project, proven=bool(page.items))
     return {"proofs": [Proof.model_validate_json(item["proof"]).model_dump(mode="json") for item in page.items]}
 
 
-def show(call: Call, service: str, proof_id: str, *, tables: Tables, blobs: Blobs) -> dict[str, Any]:
+def show(call: Call, service: str, proof_id: str, *, project: Project, tables: Tables, blobs: Blobs) -> dict[str, Any]:
     """Return a proof with its report (None while it waits) and where its page lies.
 
     Raises:
-        NotFound: the service has no such proof.
+        NotFound: there is no such service, or it has no such proof.
+        Forbidden: the caller may not read the service, a view of its, or one that the report is about.
     """
     call.authorise("features:read", f"service/{service}")
     proof = load(tables, call.workspace, service, proof_id)
+    _read_views(call, service, project, proven=proof is not None)
     if proof is None:
         raise NotFound(f"there is no proof {proof_id} of {service}: list them with GET /v1/features/parity/{service}")
     found: dict[str, Any] = {"proof": proof.model_dump(mode="json"), "report": None}
     if proof.digest:
         body = blobs.get("lake", path(call.workspace, proof.digest)).body
-        found["report"] = Report.model_validate_json(body).model_dump(mode="json")
+        report = Report.model_validate_json(body)
+        read_views(call, report.views)
+        found["report"] = report.model_dump(mode="json")
         found["url"] = blobs.presigned_get("lake", path(call.workspace, proof.digest, "html"))
     return found
+
+
+def _read_views(call: Call, service: str, project: Project, *, proven: bool = False) -> None:
+    """Raise ``NotFound`` or ``Forbidden`` unless there is such a service and the caller may read its views.
+
+    One that was proven and is declared no more has no views; what its reports are about is asked for with each.
+    """
+    if not proven or service in {**project.services, **project.models}:
+        read_views(call, known(call, project, lambda seen: seen.service(service)).views)
 
 
 def load(tables: Tables, workspace: str, service: str, proof_id: str) -> Proof | None:

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict
 from modelwright.context import Call
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound
 from modelwright.features import writing
-from modelwright.features.aggregates import cells, units
+from modelwright.features.aggregates import ADDED, LARGEST_UNITS, cells, units
+from modelwright.features.bounds import fault
 from modelwright.features.completing import completed
 from modelwright.features.layout import PENDING, arrival, micros, moment, pushed_path, source_key
-from modelwright.features.rows import FAULTS, checked, columnar, packed, placed
-from modelwright.project import Project, Source, View
+from modelwright.features.rights import may, visible
+from modelwright.features.rows import all_of, checked, columnar, packed, placed
+from modelwright.project import Column, Project, Source, View
 from modelwright.storage import Absent, Blobs, Item, Key, Put, Tables, Write
 
 ROWS = 10_000
@@ -33,22 +35,31 @@ class Push(BaseModel):
     Attributes:
         to: ``online_and_offline``: served at once, and kept for training. ``offline``: kept, and served once they are
             folded in. ``online``: served at once and never trained on, so that no training set equals what was served.
+        allow_registry_cache: Feast's servers ask it; here it changes nothing, nor does
+        transform_on_write: rows are taken as they are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     push_source_name: str = ""
     source: str = ""
     df: dict[str, Any] | None = None
     rows: list[dict[str, Any]] | dict[str, Any] | None = None
     to: To = "online_and_offline"
+    allow_registry_cache: bool = True
+    transform_on_write: bool = True
 
 
 class ViewWrite(BaseModel):
-    """Feast's body of ``/write-to-online-store``: columns of a view, ``event_timestamp`` and ``created``."""
+    """Feast's body of ``/write-to-online-store``: columns of a view, ``event_timestamp`` and ``created``.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    The other fields are as in ``Push``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     feature_view_name: str
     df: dict[str, Any]
+    allow_registry_cache: bool = True
+    transform_on_write: bool = True
 
 
 class Pushed(BaseModel):
@@ -86,9 +97,12 @@ def push(call: Call, body: Push, *, project: Project, tables: Tables, blobs: Blo
         InvalidInput: a row is not as declared; nothing was written.
     """
     name = body.source or body.push_source_name
-    if name not in project.sources:
-        raise NotFound(f"there is no source {name}: there are {', '.join(project.sources)}")
+    if not name:
+        raise InvalidInput("a push names a source: `push_source_name` or `source`")
     call.authorise("features:push", f"source/{name}")
+    if name not in project.sources:
+        there = ", ".join(n for n in project.sources if may(call, "features:push", f"source/{n}")) or "none"
+        raise NotFound(f"there is no source {name}: there are {there}")
     given = body.df if body.df is not None else body.rows
     if given is None:
         raise InvalidInput("a push needs rows: `df` (values by column) or `rows`")
@@ -102,7 +116,7 @@ def write_view(call: Call, body: ViewWrite, *, project: Project, tables: Tables,
     Rows that do not say when they became known (``created``) are known now. Raises as ``push`` does.
     """
     if body.feature_view_name not in project.views:
-        known = ", ".join(project.views) or "none"
+        known = ", ".join(visible(call, project).views) or "none"
         raise NotFound(f"there is no feature view {body.feature_view_name}: there are {known}")
     view = project.views[body.feature_view_name]
     call.authorise("features:push", f"source/{view.source}")
@@ -131,13 +145,14 @@ def take(
         raise InvalidInput(f"rows of {name} are made of those of {source.derived.source}: push these")
     rows = checked(source, given)
     _summable(project, name, rows)
+    _storable(call.workspace, project, name, rows)
     derived = tuple(_derived(project, name))
     if not rows:
         return Pushed(source=name, digest="", rows=0, online_items=0, repeated=False, derived=derived)
     body = packed(source, rows)
     digest = hashlib.sha256(body).hexdigest()
     known = tables.get("features", _ledger_key(call, name, digest, to))
-    if known is None and to != "online":
+    if known is None:  # rows that go online alone are kept too: who erases a subject has to find them
         blobs.put("lake", pushed_path(call.workspace, name, digest), body)
     ledger = known or _record(call, name, digest, len(rows), identity, tables, to)
     written = 0
@@ -160,17 +175,33 @@ def _summable(project: Project, name: str, rows: Sequence[Mapping[str, Any]]) ->
         for view in project.views.values()
         if view.source == name
         for cell in cells(view)
-        if cell.kind in ("total", "squares") and source.columns[cell.column].type == "number"
+        if cell.kind in ("total", "squares") and source.columns[cell.column].type in ADDED
     }
     faults = []
     for column in sorted(columns):
         for n, row in enumerate(rows):
             try:
-                units(source.columns[column], row[column] or 0)
+                _addable(source.columns[column], row[column] or 0)
             except InvalidInput as error:
-                faults.append(f"row {n}, column {column}: {error}")
+                place = f"row {n}, column {column}"
+                faults.append(InvalidInput(f"{place}: {error}", logged=f"{place}: {error.logged}"))
     if faults:
-        raise InvalidInput("; ".join(faults[:FAULTS]))
+        raise all_of(faults)
+
+
+def _addable(column: Column, value: float) -> None:
+    if column.type == "integer" and abs(value) > LARGEST_UNITS:
+        told = f"too large to be added up: beyond {LARGEST_UNITS}"
+        raise InvalidInput(f"{value} is {told}", logged=told)
+    units(column, value)
+
+
+def _storable(workspace: str, project: Project, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``InvalidInput`` for rows that cannot be put online, before anything is kept of them."""
+    views = [(called, view) for called, view in project.views.items() if view.source == name]
+    each = ((n, fault(workspace, called, view, row)) for n, row in enumerate(rows) for called, view in views)
+    if faults := [InvalidInput(f"row {n}: {text}") for n, text in each if text]:
+        raise all_of(faults)
 
 
 def _derived(project: Project, name: str) -> Iterator[str]:

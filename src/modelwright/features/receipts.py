@@ -34,9 +34,21 @@ NOTES = (
     "Aggregations of other entities that counted its rows were made anew without them; in datasets, which are what "
     "models were trained on, the rows of others kept the values that they had.",
     "Models trained with the subject were not changed: retrain, or retire them.",
-    "Not searched: experiment tracking and its artifacts, and what left the platform. The log names no "
-    "subjects, but it names files: what they are called is told in it for ever.",
+    "Not searched, because they are not kept by row: experiment tracking and its artifacts; the registry's cards, "
+    "comments and evidence; reports of retraining; documents of rollouts; the ids of requests; the text of job logs; "
+    "what left the platform.",
+    "Not searched, because nothing in it is ever changed: the log, and its exports in the lake. It names no subjects "
+    "by itself, but it names uploaded files, and texts of earlier events may tell single values of rows, as findings "
+    "of quality did: where such told of the subject, they still do.",
+    "Not searched: what is remembered of the names of uploads that are no longer in the landing bucket.",
+    "Files that people sent were searched record by record where records could be told apart (Parquet, CSV, JSON and "
+    "lines of it); others were removed as a whole where the key stood in them as text.",
 )
+SHORT = (
+    "The key is so short that it means anything in a text: only rows and whole cells were searched for it. Not "
+    "searched were sentences, names of files, and files that are neither Parquet nor text."
+)
+"""What a receipt says besides of a subject with a short key."""
 
 
 class Found(BaseModel):
@@ -175,6 +187,7 @@ def receipt_of(
         removed=tuple(removed),
         datasets=tuple(datasets.values()),
         models=tuple(models),
+        notes=(*NOTES, *((SHORT,) if subject.short else ())),
     )
 
 

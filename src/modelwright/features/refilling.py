@@ -2,7 +2,8 @@
 
 Steps are short against Lambda's 15 minutes. After each the cursor is stored under the backfill's version, so that of
 two who are at it one stops; after ten minutes the rest is left to a new event, and what nobody is at any more, to
-the schedule. A step that is done twice does no harm: items are made of what is stored, whenever that is.
+the schedule. A step that is done twice does no harm: items are made of what is stored, whenever that is. A step counts
+only if the source's manifest is still the one whose rows it read: else it is done once more, with what came meanwhile.
 
 =============  ============================================  =====================================================
 phase          a step                                        what it does
@@ -28,18 +29,19 @@ import pyarrow.compute as pc
 from modelwright.context import Call
 from modelwright.errors import AlreadyHandled, ConditionFailed, InvalidInput, NotFound, PluginError
 from modelwright.events import BackfillCompleted, BackfillRequested, Delivery
-from modelwright.features.aggregates import sound
+from modelwright.features.aggregates import NEVER, sound
 from modelwright.features.backfill import OPEN, Backfill, backfill_key, find, open_key
 from modelwright.features.derivation import derive
 from modelwright.features.encoding import entity_codes
-from modelwright.features.history import UNTIL, Partition, empty
-from modelwright.features.layout import micros
+from modelwright.features.history import UNTIL, Manifest, Partition, empty
+from modelwright.features.layout import micros, source_key
 from modelwright.features.materialization import Outcome, Store, keep_held, put
 from modelwright.features.refreshing import put_latest, reaching, roll
+from modelwright.features.rounds import go_round
 from modelwright.features.settling import AT_ONCE_ROWS
 from modelwright.log import Happened, Log, stream_of
 from modelwright.project import Project, Source, View
-from modelwright.storage import Anything, Blobs, Delete, Tables, Write, every
+from modelwright.storage import Absent, Anything, Blobs, Check, Delete, Is, Tables, Write, every
 
 BUDGET_S = 600
 ABANDONED = timedelta(minutes=20)
@@ -73,16 +75,19 @@ def follow_request(
 
 
 def resume(call: Call, *, project: Project, tables: Tables, log: Log, blobs: Blobs, cache: dict[str, Any]) -> list[str]:
-    """Go on with backfills that nobody is at any more and return their ids."""
+    """Go on with backfills that nobody is at any more and return their ids; what one fails by is raised at the end."""
     store = Store.of(call, project, tables=tables, blobs=blobs, cache=cache)
     pk, _ = backfill_key(call.workspace, "any")
     waiting = [str(item["sk"]).removeprefix(OPEN) for item in every(tables, "features", pk, prefix=OPEN)]
     found = []
-    for backfill_id in waiting:
+
+    def go_on(backfill_id: str) -> None:
         backfill, _ = find(call.workspace, backfill_id, tables)
         if call.now - backfill.touched_at >= ABANDONED:
             run(store, backfill_id, log)
             found.append(backfill_id)
+
+    go_round(partial(go_on, backfill_id) for backfill_id in waiting)
     return found
 
 
@@ -98,7 +103,7 @@ def run(store: Store, backfill_id: str, log: Log, *, budget_s: float = BUDGET_S)
         try:
             after = _stepped(store, backfill, done)
         except (InvalidInput, NotFound, PluginError) as error:
-            done, after = Outcome(), backfill.model_copy(update={"state": "failed", "reason": str(error)})
+            done, after = Outcome(), backfill.model_copy(update={"state": "failed", "reason": error.logged})
         try:
             _commit(store.call, after, version, done, log)
         except ConditionFailed:
@@ -163,27 +168,39 @@ def _deriving(store: Store, source: str, declared: Source) -> list[_Step]:
 def _latest(store: Store, backfill: Backfill, name: str, view: View) -> list[_Step]:
     declared = store.project.sources[view.source]
 
-    def work(partition: Partition, _: Outcome) -> int:
-        (rows,) = store.history.rows(declared, view.source, [partition])
-        return put_latest(name, view, declared, _within(backfill, declared, rows), store.online)
+    manifest = store.history.manifest(view.source)
 
-    partitions = reversed(store.history.manifest(view.source).partitions)
-    return [_Step(f"{999_999 - p.week:06d}", partial(work, p), p.rows) for p in partitions]
+    def work(partition: Partition, done: Outcome) -> int:
+        done.writes.append(_unchanged(store, view.source, manifest))
+        (rows,) = store.history.rows(declared, view.source, [partition])
+        rows = _within(backfill, declared, rows)
+        ended = rows.filter(pc.less(rows[UNTIL], NEVER))  # an attempt before this one may have put them without an end
+        return put_latest(name, view, declared, rows, store.online, ended=ended)
+
+    return [_Step(f"{999_999 - p.week:06d}", partial(work, p), p.rows) for p in reversed(manifest.partitions)]
 
 
 def _windows(store: Store, backfill: Backfill, name: str, view: View) -> list[_Step]:
     declared = store.project.sources[view.source]
-    partitions = store.history.manifest(view.source).partitions
+    manifest = store.history.manifest(view.source)
+    partitions = manifest.partitions
     within = reaching(view, partitions, micros(store.call.now))
     rows = sum(p.rows for p in within)
     slices = _slices(backfill, name, rows)
 
-    def work(number: int, _: Outcome) -> int:
+    def work(number: int, done: Outcome) -> int:
+        done.writes.append(_unchanged(store, view.source, manifest))
         touched = _entities(store, backfill, view, within, number, slices)
         came = empty(declared)
         return roll(name, view, declared, touched, partitions, came, store.history, store.online)
 
     return [_Step(f"{n:06d}/{slices:06d}", partial(work, n), rows // slices) for n in range(slices)]
+
+
+def _unchanged(store: Store, source: str, manifest: Manifest) -> Check:
+    """Return what holds a step to the rows that it read: an item made without those folded in since would lose them."""
+    condition = Is("v", manifest.version) if manifest.version else Absent()
+    return Check("features", source_key(store.call.workspace, source, "MANIFEST"), condition)
 
 
 def _slices(backfill: Backfill, name: str, rows: int) -> int:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from modelwright.features import latest, tiling, windows
 from modelwright.features.aggregates import NEVER, sound
+from modelwright.features.bounds import FIRST_US, LAST_US
 from modelwright.features.encoding import Entities, entity_codes
 from modelwright.features.history import (
     ARRIVAL,
@@ -296,7 +297,7 @@ def _servable(view: View, declared: Source, rows: pa.Table, since: int) -> pa.Ta
     late = ((events > since) | (available > since) | (until < NEVER)) & (until > np.maximum(since, available))
     settled = order[(until == NEVER)[order] & ~late[order]]
     best = np.ones(len(settled), dtype=bool)
-    best[:-1] = codes[settled][1:] != codes[settled][:-1]
+    best[:-2] = codes[settled][2:] != codes[settled][:-2]  # the best, and the one behind it
     wanted = np.concatenate([np.flatnonzero(late), settled[best]]).astype(np.int64)
     return rows.take(pa.array(wanted[codes[wanted] >= 0]))
 
@@ -341,5 +342,5 @@ def _versions(view: View, declared: Source, rows: pa.Table) -> Iterator[tuple[st
 
 def _values(column: Any) -> list[Any]:
     if column.type == TIME:
-        return [None if v is None else moment(v) for v in plain(column)]
+        return [moment(v) if v is not None and FIRST_US <= v <= LAST_US else None for v in plain(column)]
     return plain(column)

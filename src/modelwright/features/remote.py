@@ -9,7 +9,8 @@ the dataset. Several are a dataset whose digest is the SHA-256 of theirs, one a 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,12 +24,13 @@ from modelwright.events import (
     HistoricalFeaturesRequested,
     HistoricalFeaturesSaved,
 )
-from modelwright.features import datasets
+from modelwright.features import datasets, saved
 from modelwright.features.history import History, Partition, parquet
 from modelwright.features.jobs import HistoricalQuery, Job, job_key, job_stream
 from modelwright.features.joining import query_of, table_of
 from modelwright.features.layout import entities_path, micros, query_path
 from modelwright.features.plan import Plan, plan_of
+from modelwright.features.rounds import go_round
 from modelwright.log import Happened, Log
 from modelwright.project import Project, Service
 from modelwright.storage import Blobs, Is, Put, Tables, Write
@@ -85,10 +87,16 @@ class Answer(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why there is no answer."""
+    """Why there is no answer.
+
+    Attributes:
+        reason: for who asked; may quote entities and rows.
+        logged: the same for the log, which keeps what it is told: without a word of the data.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     reason: str
+    logged: str = "the run gave no answer: its job says why"
 
 
 class Cluster(Protocol):
@@ -155,7 +163,16 @@ def hand_over(
     except _AGAIN:
         raise
     except ModelwrightError as error:
-        _finish(call, job, item["v"], asked, Failure(reason=str(error)), tables=tables, log=log, blobs=blobs)
+        _finish(
+            call,
+            job,
+            item["v"],
+            asked,
+            Failure(reason=str(error), logged=error.logged),
+            tables=tables,
+            log=log,
+            blobs=blobs,
+        )
         return
     blobs.put("lake", run_key, run.encode())
 
@@ -174,18 +191,18 @@ def _query(call: Call, job: Job, asked: HistoricalQuery, *, project: Project, ta
         workspace=call.workspace,
         files=(file,),
         partitions={view.source: history.manifest(view.source).partitions for view in plan.views.values()},
-        about=_about(project, plan, asked, job),
+        about=_about(project, plan, asked, job, saved.views_of(call.workspace, asked.entities_key, blobs=blobs)),
         known_by=micros(job.as_of),
         available=asked.available,
     )
 
 
-def _about(project: Project, plan: Plan, asked: HistoricalQuery, job: Job) -> datasets.About:
+def _about(project: Project, plan: Plan, asked: HistoricalQuery, job: Job, behind: Mapping[str, int]) -> datasets.About:
     return datasets.About(
         query=query_of(asked),
         as_of=job.as_of,
         features=plan.service.inputs,
-        views={name: view.version for name, view in plan.views.items()},
+        views={**behind, **{name: view.version for name, view in plan.views.items()}},
         project=project.digest,
     )
 
@@ -194,10 +211,19 @@ def _about(project: Project, plan: Plan, asked: HistoricalQuery, job: Job) -> da
 
 
 def settle(call: Call, *, tables: Tables, log: Log, blobs: Blobs, cluster: Cluster) -> int:
-    """Finish the jobs of a workspace whose runs are over, and return how many these were."""
+    """Finish the jobs of a workspace whose runs are over, and return how many these were.
+
+    What is wrong with one is raised after the others were looked at.
+    """
     folder = query_path(call.workspace, "").removesuffix(".json")
     runs = [listed.key for listed in blobs.list("lake", folder) if listed.key.endswith(_RUN)]
-    return sum(_settled(call, key, tables=tables, log=log, blobs=blobs, cluster=cluster) for key in runs)
+    over: list[bool] = []
+
+    def look_at(key: str) -> None:
+        over.append(_settled(call, key, tables=tables, log=log, blobs=blobs, cluster=cluster))
+
+    go_round(partial(look_at, key) for key in runs)
+    return sum(over)
 
 
 def _settled(call: Call, run_key: str, *, tables: Tables, log: Log, blobs: Blobs, cluster: Cluster) -> bool:
@@ -233,7 +259,7 @@ def _finish(
     event: Event
     if isinstance(found, Failure):
         over = job.model_copy(update={"state": "failed", "reason": found.reason})
-        event = HistoricalFeaturesFailed(job_id=job.job_id, reason=found.reason)
+        event = HistoricalFeaturesFailed(job_id=job.job_id, reason=found.logged)
     else:
         key = found.parts[0].key
         over = job.model_copy(update={"state": "saved", "digest": found.digest, "key": key, "rows": found.rows})

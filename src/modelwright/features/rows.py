@@ -17,6 +17,23 @@ from modelwright.project import Column, ColumnType, Service, Source, View
 FAULTS = 10
 
 
+class Unfit(ValueError):
+    """A value is not what it must be.
+
+    Args:
+        text: for who sent it; may quote it.
+        kind: the same for logs, which keep what they are told: without the value.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind or text
+
+    def at(self, place: str) -> InvalidInput:
+        """Return what a caller is told of a value at this place."""
+        return InvalidInput(f"{place}: {self}", logged=f"{place}: {self.kind}")
+
+
 class Row(NamedTuple):
     """A row of a source, with what its place in the store depends on.
 
@@ -44,10 +61,15 @@ def columnar(frame: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Turn Feast's columnar form into rows; raises ``InvalidInput`` when columns differ in length."""
     for name, values in frame.items():
         if not isinstance(values, list):
-            raise InvalidInput(f"column {name} must be a list of values, it is a {type(values).__name__}")
+            kind = type(values).__name__
+            told = f"column {name} must be a list of values, it is a {kind}"
+            raise InvalidInput(told, logged=f"a column is a {kind}, not a list of values")
     lengths = {name: len(values) for name, values in frame.items()}
     if len(set(lengths.values())) > 1:
-        raise InvalidInput(f"columns differ in length: {', '.join(f'{n} has {k}' for n, k in lengths.items())}")
+        raise InvalidInput(
+            f"columns differ in length: {', '.join(f'{n} has {k}' for n, k in lengths.items())}",
+            logged="columns differ in length",
+        )
     return [dict(zip(frame, row, strict=True)) for row in zip(*frame.values(), strict=True)]
 
 
@@ -57,11 +79,17 @@ def checked(source: Source, rows: Sequence[Any]) -> list[dict[str, Any]]:
     Raises:
         InvalidInput: naming the row (from 0) and column of the first ten faults.
     """
-    faults: list[str] = []
+    faults: list[InvalidInput] = []
     found = [_row(source, n, row, faults) for n, row in enumerate(rows) if len(faults) < FAULTS]
     if faults:
-        raise InvalidInput("; ".join(faults[:FAULTS]))
+        raise all_of(faults)
     return found
+
+
+def all_of(faults: Sequence[InvalidInput]) -> InvalidInput:
+    """Return the first ten of some faults as one."""
+    told = faults[:FAULTS]
+    return InvalidInput("; ".join(map(str, told)), logged="; ".join(fault.logged for fault in told))
 
 
 def placed(source: Source, values: Mapping[str, Any], *, now_us: int, arrival: str) -> Row:
@@ -91,8 +119,8 @@ def typed(kind: ColumnType, value: Any, place: str) -> Any:
         return None
     try:
         return READERS[kind](value)
-    except ValueError as error:
-        raise InvalidInput(f"{place}: {error}") from error
+    except Unfit as error:
+        raise error.at(place) from error
 
 
 def packed(source: Source, rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -110,18 +138,20 @@ def unpacked(source: Source, body: bytes) -> list[dict[str, Any]]:
     return [{n: moment(v) if n in times and v is not None else v for n, v in row.items()} for row in rows]
 
 
-def _row(source: Source, n: int, row: Any, faults: list[str]) -> dict[str, Any]:
+def _row(source: Source, n: int, row: Any, faults: list[InvalidInput]) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        faults.append(f"row {n} is a {type(row).__name__}, not an object")
+        faults.append(InvalidInput(f"row {n} is a {type(row).__name__}, not an object"))
         return {}
-    faults.extend(f"row {n}, column {name}: not declared" for name in row if name not in source.columns)
+    strange = [name for name in row if name not in source.columns]
+    undeclared = f"row {n}: a column that is not declared"
+    faults.extend(InvalidInput(f"row {n}, column {name}: not declared", logged=undeclared) for name in strange)
     needed = {*source.key, source.event_time}
     values = {}
     for name, column in source.columns.items():
         try:
             values[name] = _checked(column, row.get(name), required=name in needed)
-        except ValueError as error:
-            faults.append(f"row {n}, column {name}: {error}")
+        except Unfit as error:
+            faults.append(error.at(f"row {n}, column {name}"))
     return values
 
 
@@ -129,15 +159,16 @@ def _checked(column: Column, value: Any, *, required: bool) -> Any:
     value = None if value is None else READERS[column.type](value)
     if value is None:
         if required or not column.nullable:
-            raise ValueError("may not be missing")
+            raise Unfit("may not be missing")
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
         if column.low is not None and value < column.low:
-            raise ValueError(f"{value} is below {column.low}")
+            raise Unfit(f"{value} is below {column.low}", f"below {column.low}")
         if column.high is not None and value > column.high:
-            raise ValueError(f"{value} is above {column.high}")
+            raise Unfit(f"{value} is above {column.high}", f"above {column.high}")
     if column.values and str(value) not in column.values:
-        raise ValueError(f"{value!r} is none of {', '.join(column.values)}")
+        known = f"none of {', '.join(column.values)}"
+        raise Unfit(f"{value!r} is {known}", known)
     return value
 
 
@@ -146,13 +177,18 @@ def _read(reader: Callable[[Any], Any], value: Any, n: int, name: str) -> Any:
         return None
     try:
         return reader(value)
-    except ValueError as error:
-        raise InvalidInput(f"row {n}, column {name}: {error}") from error
+    except Unfit as error:
+        raise error.at(f"row {n}, column {name}") from error
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no string")  # noqa: TRY004 - a reader has one error
+        raise Unfit(f"{value!r} is no string", "no string")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Unfit("half of a surrogate pair is no text") from error
     return value
 
 
@@ -163,9 +199,9 @@ def _integer(value: Any) -> int | None:
         if value.is_integer():
             value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no integer")  # noqa: TRY004 - a reader has one error
+        raise Unfit(f"{value!r} is no integer", "no integer")
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{value} does not fit 64 bits")
+        raise Unfit(f"{value} does not fit 64 bits", "does not fit 64 bits")
     return value
 
 
@@ -173,29 +209,32 @@ def _number(value: Any) -> float | None:
     if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
         value = float(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - a reader has one error
+        raise Unfit(f"{value!r} is no number", "no number")
     try:
         number = float(value)
     except OverflowError as error:
-        raise ValueError("it is larger than any 64-bit number") from error
+        raise Unfit("it is larger than any 64-bit number") from error
     return None if math.isnan(number) else number
 
 
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is no boolean")  # noqa: TRY004 - a reader has one error
+        raise Unfit(f"{value!r} is no boolean", "no boolean")
     return value
 
 
 def _timestamp(value: Any) -> datetime:
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise Unfit(str(error), "no ISO 8601 time") from error
     if not isinstance(value, datetime):
-        raise ValueError(f"{value!r} is no ISO 8601 time")  # noqa: TRY004 - a reader has one error
+        raise Unfit(f"{value!r} is no ISO 8601 time", "no ISO 8601 time")
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"{value} is outside the years 1 to 9999 in UTC") from error
+        raise Unfit(f"{value} is outside the years 1 to 9999 in UTC", "outside the years 1 to 9999") from error
 
 
 def _said(value: Any) -> Any:
@@ -209,4 +248,4 @@ READERS: dict[ColumnType, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "timestamp": _timestamp,
 }
-"""What makes a plain value of JSON's, by declared type; raises ``ValueError``."""
+"""What makes a plain value of JSON's, by declared type; raises ``Unfit``."""

@@ -1,15 +1,15 @@
 """Stored bytes without a subject, by what they are: Parquet, CSV, JSON, text, and these compressed.
 
 Rows of others stay as they are, to the bit: of Parquet every value, of CSV every byte. In JSON a row of the subject
-goes (an object, or the places of columns that stand side by side), and where a text tells of it, its spelling.
+goes (an object, or the places of columns that stand side by side). Of our own documents nothing else changes but
+texts that tell of it, in members that are known to hold texts (``naming``): names of members, sources and the like
+stay, whatever the subject is called. Files that people sent may have any shape (``foreign``).
 """
 
-import csv
 import gzip
-import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,13 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from modelwright.features import foreign
+from modelwright.features.foreign import GONE
 from modelwright.features.history import parquet
 from modelwright.features.layout import spelled
+from modelwright.features.naming import PATHS, QUOTES, TEXTS, Names
 from modelwright.features.subjects import PREDICTION, Ids, Subject
 
 Mask = npt.NDArray[np.bool_]
 _PARQUET, _GZIP, _ZLIB = b"PAR1", b"\x1f\x8b", b"\x78"
-_GONE = object()
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Search:
     Attributes:
         subject: whose rows go.
         ids: what else names the subject where predictions are kept.
+        name: the object's key.
+        names: tells names that people chose from our own.
         rows: how many of its rows were found.
         texts: how many texts told of it.
         found: ids that its rows had, by column.
@@ -42,6 +46,8 @@ class Search:
 
     subject: Subject
     ids: Ids
+    name: str = ""
+    names: Names = field(default_factory=Names)
     rows: int = 0
     texts: int = 0
     found: dict[str, set[str]] = field(default_factory=dict)
@@ -50,6 +56,13 @@ class Search:
     def hit(self) -> bool:
         """Whether anything was found."""
         return bool(self.rows or self.texts)
+
+    def took(self, row: Mapping[str, Any]) -> None:
+        """Note a row of the subject."""
+        self.rows += 1
+        for column in self.ids.columns:
+            if row.get(column) not in (None, ""):
+                self.found.setdefault(column, set()).add(spelled([row[column]]))
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,9 @@ class Cleaned:
     ids: Mapping[str, frozenset[str]]
 
 
-def cleaned(name: str, body: bytes, subject: Subject, ids: Ids) -> Cleaned | None:
+def cleaned(
+    name: str, body: bytes, subject: Subject, ids: Ids, *, names: Names | None = None, sent: bool = False
+) -> Cleaned | None:
     """Return a body without a subject; None if it does not hold it.
 
     Args:
@@ -79,16 +94,18 @@ def cleaned(name: str, body: bytes, subject: Subject, ids: Ids) -> Cleaned | Non
         body: its bytes.
         subject: whose rows go.
         ids: what else names the subject in the prediction log.
+        names: tells names that people chose from our own.
+        sent: whether people wrote it, in whatever shape they liked.
     """
-    search = Search(subject, ids)
+    search = Search(subject, ids, name, names or Names())
     left: int | None = None
     new: bytes | None
     if body.startswith(_PARQUET):
-        new, left = _parquet(body, search)
+        new, left = _parquet(body, search, sent)
     elif body.startswith(_GZIP):
-        new, left = _compressed(name.removesuffix(".gz"), body, subject, ids, search)
+        new, left = _compressed(body, search, sent)
     else:
-        new, left = _text(name, body, search)
+        new, left = _sent(body, search) if sent else _own(body, search)
     if not search.hit:
         return None
     return Cleaned(new, left, search.rows, search.texts, {n: frozenset(found) for n, found in search.found.items()})
@@ -116,7 +133,7 @@ def mask_of(table: pa.Table, search: Search) -> Mask:
         mask = np.ones(table.num_rows, dtype=bool)
         for name in search.subject.columns:
             mask &= _equal(table[name], name, search.subject)
-    if PREDICTION in names and (ids := search.ids.every):
+    if PREDICTION in names and (ids := search.ids.of(search.name)):
         column = table[PREDICTION].cast(pa.string())
         mask |= np.asarray(pc.is_in(column, value_set=pa.array(sorted(ids), pa.string())))
     return mask
@@ -125,14 +142,13 @@ def mask_of(table: pa.Table, search: Search) -> Mask:
 def document_without(document: Any, search: Search) -> Any:
     """Return a document as JSON has it without the subject; None if all of it is the subject's."""
     found = _node(document, "", search)
-    return None if found is _GONE else found
+    return None if found is GONE else found
 
 
-def packed_without(body: bytes, subject: Subject, ids: Ids) -> bytes | None:
+def packed_without(body: bytes, search: Search) -> bytes | None:
     """Return zlib-compressed JSON without a subject; None if it does not hold it, or is none."""
     if not body.startswith(_ZLIB):
         return None
-    search = Search(subject, ids)
     try:
         document = json.loads(zlib.decompress(body))
     except (zlib.error, ValueError):
@@ -144,13 +160,31 @@ def packed_without(body: bytes, subject: Subject, ids: Ids) -> bytes | None:
 # --- rows --------------------------------------------------------------------------------
 
 
-def _parquet(body: bytes, search: Search) -> tuple[bytes | None, int | None]:
+def _parquet(body: bytes, search: Search, sent: bool) -> tuple[bytes | None, int | None]:
     try:
         table = pq.ParquetFile(pa.BufferReader(body)).read(use_threads=False)
     except (pa.ArrowException, OSError):
-        return _unreadable(body, search)
-    left = table_without(table, search).combine_chunks()
+        return _unreadable(body, search, sent)
+    names = table.column_names
+    if sent and not set(search.subject.columns) <= set(names) and not search.names.declared(names):
+        mine = _somewhere(table, search.subject)
+        search.rows += int(mine.sum())
+        left = _dense(table).filter(pa.array(~mine)).combine_chunks()
+    else:
+        left = table_without(table, search).combine_chunks()
     return (parquet(left) if search.rows else body), left.num_rows
+
+
+def _somewhere(table: pa.Table, subject: Subject) -> Mask:
+    """Return which rows have the subject's values in columns of whatever name."""
+    mine = np.ones(table.num_rows, dtype=bool)
+    plain = [column for column in table.columns if not pa.types.is_nested(column.type)]
+    for name in subject.columns:
+        either = np.zeros(table.num_rows, dtype=bool)
+        for column in plain:
+            either |= _equal(column, name, subject)
+        mine &= either
+    return mine
 
 
 def _dense(table: pa.Table) -> pa.Table:
@@ -173,52 +207,15 @@ def _equal(column: Any, name: str, subject: Subject) -> Mask:
     return np.asarray(pc.is_in(column, value_set=distinct.take(pa.array(mine))))
 
 
-def _csv(text: str, search: Search) -> tuple[str, int]:
-    """Return a CSV file without the records of the subject; the others keep every byte."""
-    records = _records(text)
-    header = next(records, ("", []))
-    names = [name.strip() for name in header[1]]
-    kept, rows = [header[0]], 0
-    for raw, values in records:
-        whole = len(values) == len(names)
-        mine = search.subject.has(dict(zip(names, values, strict=True))) if whole else _told(raw, search)
-        if mine:
-            search.rows += 1
-            _note(dict(zip(names, values, strict=False)), search)
-        else:
-            kept.append(raw)
-            rows += 1
-    return "".join(kept), rows
-
-
-def _records(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each record of a CSV file with the text that it was read from."""
-    taken: list[str] = []
-
-    def lines() -> Iterator[str]:
-        for line in io.StringIO(text, newline=""):
-            taken.append(line)
-            yield line
-
-    for values in csv.reader(lines()):
-        yield "".join(taken), values
-        taken.clear()
-
-
-def _note(row: Mapping[str, Any], search: Search) -> None:
-    for column in search.ids.columns:
-        if row.get(column) not in (None, ""):
-            search.found.setdefault(column, set()).add(spelled([row[column]]))
-
-
 # --- documents and texts -----------------------------------------------------------------
 
 
-def _compressed(name: str, body: bytes, subject: Subject, ids: Ids, search: Search) -> tuple[bytes | None, int | None]:
+def _compressed(body: bytes, search: Search, sent: bool) -> tuple[bytes | None, int | None]:
+    name = search.name.removesuffix(".gz")
     try:
-        inner = cleaned(name, gzip.decompress(body), subject, ids)
+        inner = cleaned(name, gzip.decompress(body), search.subject, search.ids, names=search.names, sent=sent)
     except (OSError, EOFError, zlib.error):
-        return _unreadable(body, search)
+        return _unreadable(body, search, sent)
     if inner is None:
         return body, None
     search.rows, search.texts = inner.rows, inner.texts
@@ -226,61 +223,98 @@ def _compressed(name: str, body: bytes, subject: Subject, ids: Ids, search: Sear
     return (None if inner.body is None else gzip.compress(inner.body, 6, mtime=0)), inner.left
 
 
-def _text(name: str, body: bytes, search: Search) -> tuple[bytes | None, int | None]:
+def _own(body: bytes, search: Search) -> tuple[bytes | None, int | None]:
+    """Clean what the platform wrote: documents; of anything else that is not Parquet nobody's rows are known."""
     try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        return _unreadable(body, search)
-    if text[:1] in "{[" and not name.endswith(".csv"):
-        try:
-            return _json(json.loads(text), search)
-        except ValueError:
-            pass
-    if not name.endswith((".html", ".txt", ".summary")):
-        header = next(_records(text.removeprefix("\ufeff")), ("", []))[1]
-        if all(column in [one.strip() for one in header] for column in search.subject.columns):
-            bom = "\ufeff" if text.startswith("\ufeff") else ""
-            left, rows = _csv(text.removeprefix("\ufeff"), search)
-            return (bom + left).encode(), rows
-    return _words(text, search).encode(), None
-
-
-def _json(document: Any, search: Search) -> tuple[bytes | None, int | None]:
+        document = json.loads(body) if body[:1] in (b"{", b"[") else None
+    except ValueError:
+        document = None
+    if document is None:
+        return body, None
     new = _node(document, "", search)
-    if new is _GONE:
+    if new is GONE:
         return None, 0
     left = _places(new, search.subject) if isinstance(new, dict) else None
     return json.dumps(new, separators=(",", ":")).encode(), left
+
+
+def _sent(body: bytes, search: Search) -> tuple[bytes | None, int | None]:
+    """Clean what people wrote."""
+    wide = body.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = body.decode("utf-16" if wide else "utf-8")
+    except UnicodeDecodeError:
+        return _unreadable(body, search, sent=True)
+    subject, names = search.subject, search.names
+    bom, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
+    encoding = "utf-16" if wide else "utf-8"
+    if text.lstrip()[:1] in ("{", "["):
+        left = _documents(text, search)
+        if left is not None:
+            return (None if left is GONE else (bom + left).encode(encoding)), None
+    delimiter, shape = foreign.delimiter_of(text, subject, names)
+    if shape == "other":
+        return body, None
+    if delimiter:
+        kept, rows = foreign.csv_without(text, delimiter, shape == "named", subject, names, search.took)
+        return (bom + kept).encode(encoding), rows if shape == "named" else None
+    if foreign.stands(text, subject):
+        search.texts += 1
+        return None, None
+    return body, None
+
+
+def _documents(text: str, search: Search) -> Any:
+    """Return JSON, or lines of it, without the subject; None if it is neither."""
+    subject, names = search.subject, search.names
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return foreign.lines_without(text, subject, names, search.took)
+    new = foreign.node_without(document, subject, names, search.took)
+    if new is document or new is GONE:
+        return text if new is document else GONE
+    return json.dumps(new, separators=(",", ":"))
 
 
 def _node(node: Any, name: str, search: Search) -> Any:
     if isinstance(node, dict):
         return _object(node, search)
     if isinstance(node, list):
-        return [new for one in node if (new := _node(one, name, search)) is not _GONE]
+        return [new for one in node if (new := _node(one, name, search)) is not GONE]
     if isinstance(node, str):
-        return _words(node, search)
-    if name in search.subject.columns and len(search.subject.columns) == 1 and search.subject.is_value(name, node):
-        search.texts += 1
-        return None
+        return _string(node, name, search)
     return node
+
+
+def _string(text: str, name: str, search: Search) -> Any:
+    new = text
+    if name == "malformed" and foreign.stands(text, search.subject):
+        search.took({})
+        return GONE
+    if name == QUOTES and search.subject.word.search(text):
+        search.texts += 1
+        return search.subject.mark
+    if name in TEXTS:
+        return words_without(text, search)
+    if name in PATHS:
+        new = search.names.renamed(PATHS[name], text, search.subject)
+        search.texts += new != text
+    return new
 
 
 def _object(node: dict[str, Any], search: Search) -> Any:
     subject = search.subject
     if subject.has(node):
-        search.rows += 1
-        _note(node, search)
-        return _GONE
+        search.took(node)
+        return GONE
     if _places(node, subject) is not None:
-        node = _columnar(node, search)
+        return _columnar(node, search)
     found: dict[str, Any] = {}
     for name, value in node.items():
-        if subject.spelling.search(name):
-            search.texts += 1
-        elif name in subject.columns and len(subject.columns) == 1 and isinstance(value, dict) and "quantiles" in value:
-            found[name] = _profile(_node(value, name, search), name, search)
-        elif (new := _node(value, name, search)) is not _GONE:
+        if name in subject.columns and len(subject.columns) == 1 and isinstance(value, dict) and "quantiles" in value:
+            found[name] = _profile(value, name, search)
+        elif (new := _node(value, name, search)) is not GONE:
             found[name] = _without_ids(new, name, search)
     return found
 
@@ -309,8 +343,7 @@ def _columnar(node: dict[str, Any], search: Search) -> dict[str, Any]:
     for place in range(size):
         row = {name: values[place] for name, values in whole.items()}
         if search.subject.has(row):
-            search.rows += 1
-            _note(row, search)
+            search.took(row)
         else:
             kept.append(place)
     return {name: [values[n] for n in kept] if name in whole else values for name, values in node.items()}
@@ -337,21 +370,17 @@ def _instead(value: Any, others: Sequence[float], mine: Callable[[Any], bool]) -
     return min(others, key=lambda other: abs(other - value), default=0.0) if mine(value) else value
 
 
-def _words(text: str, search: Search) -> str:
+def words_without(text: str, search: Search) -> str:
+    """Return a text in which a mark stands for the subject."""
     new, count = search.subject.spelling.subn(search.subject.mark, text)
     search.texts += count
     return new
 
 
-def _told(text: str, search: Search) -> bool:
-    return search.subject.spelling.search(text) is not None
-
-
-def _unreadable(body: bytes, search: Search) -> tuple[bytes | None, int | None]:
-    """Give up a body of which nobody can tell the rows apart, if the spelling stands in it."""
-    if search.subject.spelling.search(body.decode("latin-1")) or search.subject.spelling.search(
-        body.decode("utf-8", "replace")
-    ):
+def _unreadable(body: bytes, search: Search, sent: bool) -> tuple[bytes | None, int | None]:
+    """Give up a body that people sent, of which nobody can tell the rows apart, if the spelling stands in it."""
+    texts = (body.decode("latin-1"), body.decode("utf-8", "replace"))
+    if sent and any(search.subject.spelling.search(text) for text in texts):
         search.texts += 1
         return None, None
     return body, None

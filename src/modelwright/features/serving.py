@@ -7,7 +7,7 @@ neither parsed nor printed on its way.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ from modelwright.errors import Forbidden, InvalidInput, ModelwrightError, NotFou
 from modelwright.features.layout import moment
 from modelwright.features.online import NULL, Found, Status, complete, lookup, said, told, wanted
 from modelwright.features.plan import Load, Plan, plan_of, service_of
+from modelwright.features.rights import may, visible
 from modelwright.features.rows import asked, columnar
 from modelwright.project import Project, Service
 from modelwright.storage import Tables
@@ -131,7 +132,7 @@ class Serving:
     def __init__(self, project: Project, load: Load, note: "Callable[[Call, Answered], None] | None" = None) -> None:
         self.project = project
         self._load, self._note = load, note
-        self._questions = lru_cache(_QUESTIONS)(self._question)
+        self._questions = lru_cache(_QUESTIONS)(partial(_question, project))
 
     def columns(self, call: Call, query: FeaturesQuery, *, tables: Tables) -> str:
         """Answer as Feast does, as JSON: entity columns first, then features, in the order asked.
@@ -141,7 +142,7 @@ class Serving:
             InvalidInput: entities that do not fit together, or lack a column that is needed.
             Unavailable: the online store is throttled.
         """
-        question = self._questions(query.features, query.feature_service)
+        question = self._asked(call, query.features, query.feature_service)
         names = question.names(full=query.full_feature_names)
         answer = self.answered(call, question, columnar(query.entities), tables=tables)
         statuses: list[Status] = ["PRESENT"] * len(answer.rows)
@@ -160,7 +161,7 @@ class Serving:
 
         Raises as ``columns`` does.
         """
-        question = self._questions(query.features, query.service)
+        question = self._asked(call, query.features, query.service)
         names = question.names(full=query.full_feature_names)
         answer = self.answered(call, question, query.rows, tables=tables)
         columns = [answer.column(name, call) for name in names.values()]
@@ -196,16 +197,27 @@ class Serving:
             self._note(call, answer)
         return answer
 
-    def _question(self, features: tuple[str, ...] | None, service: str | None) -> Question:
-        if not service and not features:
-            raise InvalidInput("say which features: `features` or a feature service")
-        plan = plan_of(self.project, service or service_of(self.project, features or ()))
-        keys = frozenset(key for view in plan.views.values() for key in view.entity)
-        read = {name for group in plan.on_demand.values() for name in group.inputs}
-        request = {name: kind for name, kind in plan.service.request.items() if name in keys | read}
-        needed = plan.service.model_copy(update={"request": request})
-        found = dict.fromkeys(_named(plan, name, service or "") for name in plan.service.inputs)
-        return Question(service or "", plan, needed, keys, tuple(one for one in found if one is not None))
+    def _asked(self, call: Call, features: tuple[str, ...] | None, service: str | None) -> Question:
+        """Return the question; the text of an error names only what the caller may read."""
+        try:
+            return self._questions(features, service)
+        except NotFound:
+            seen = visible(call, self.project)
+            if seen is self.project:
+                raise
+        return _question(seen, features, service)
+
+
+def _question(project: Project, features: tuple[str, ...] | None, service: str | None) -> Question:
+    if bool(service) == bool(features):
+        raise InvalidInput("say which features: either `features` or a feature service")
+    plan = plan_of(project, service or service_of(project, features or ()))
+    keys = frozenset(key for view in plan.views.values() for key in view.entity)
+    read = {name for group in plan.on_demand.values() for name in group.inputs}
+    request = {name: kind for name, kind in plan.service.request.items() if name in keys | read}
+    needed = plan.service.model_copy(update={"request": request})
+    found = dict.fromkeys(_named(plan, name, service or "") for name in plan.service.inputs)
+    return Question(service or "", plan, needed, keys, tuple(one for one in found if one is not None))
 
 
 class Current:
@@ -246,13 +258,11 @@ class Current:
 
 def views(call: Call, *, project: Project) -> dict[str, Any]:
     """List the feature views that the caller may read."""
-    listed = []
-    for name, view in project.views.items():
-        try:
-            call.authorise("features:read", f"view/{name}")
-        except Forbidden:
-            continue
-        listed.append({"name": name, "serves": view.feature_names(), **view.model_dump(mode="json")})
+    readable = {n: view for n, view in project.views.items() if may(call, "features:read", f"view/{n}")}
+    listed = [
+        {"name": name, "serves": view.feature_names(), **view.model_dump(mode="json")}
+        for name, view in readable.items()
+    ]
     return {"views": listed}
 
 

@@ -8,6 +8,7 @@ ids that rows of the subject had are its own too.
 
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -23,6 +24,8 @@ from modelwright.project import ColumnType, Project
 
 PREDICTION = "prediction_id"
 """The column of the prediction log that holds the id of what was asked."""
+_ASKED = ("predictions", "labelled")
+"""Folders of the lake in which each model has one of its own."""
 _SHORTEST, _SHORTEST_NUMBER = 3, 6
 """Spellings that are shorter are not looked for in texts: there, 7 is seldom customer 7."""
 _NOTHING = re.compile(r"(?!)")
@@ -47,11 +50,19 @@ class Subject(BaseModel):
         """Its spelling as a whole, as online items are named."""
         return "|".join(self.columns.values())
 
+    @property
+    def short(self) -> bool:
+        """Whether its spelling is so short that in texts it means anything."""
+        return len(self.name) < (_SHORTEST_NUMBER if self.name.isdigit() else _SHORTEST)
+
     @cached_property
     def spelling(self) -> re.Pattern[str]:
-        """What finds its spelling in a text, as a word; nothing, where it is so short that it means anything."""
-        if len(self.name) < (_SHORTEST_NUMBER if self.name.isdigit() else _SHORTEST):
-            return _NOTHING
+        """What finds its spelling in a text, as a word; nothing, where it is short."""
+        return _NOTHING if self.short else self.word
+
+    @cached_property
+    def word(self) -> re.Pattern[str]:
+        """What finds its spelling as a word, however short it is."""
         plain = "|".join(part.replace("\\|", "|").replace("\\\\", "\\") for part in self.columns.values())
         names = "|".join(re.escape(name) for name in sorted({self.name, plain}, key=len, reverse=True))
         return re.compile(rf"(?<![\w-])(?:{names})(?![\w-])")
@@ -59,6 +70,11 @@ class Subject(BaseModel):
     def has(self, row: Mapping[str, Any]) -> bool:
         """Say whether a row, that may lack join keys, is the subject's."""
         return all(name in row and self.is_value(name, row[name]) for name in self.columns)
+
+    def among(self, values: Iterable[Any]) -> bool:
+        """Say whether a record of which nobody knows what its cells are called is the subject's: it has its values."""
+        cells = list(values)
+        return all(any(self.is_value(name, cell) for cell in cells) for name in self.columns)
 
     def is_value(self, column: str, value: Any) -> bool:
         """Say whether a value of a join key is the subject's, as itself or as the text of a file."""
@@ -77,26 +93,29 @@ class Subject(BaseModel):
 
 
 class Ids:
-    """The ids under which things of a subject were asked for predictions, by the column that named them."""
+    """The ids under which things of a subject were asked for predictions, by the column that named them.
 
-    def __init__(self, columns: Iterable[str], found: Mapping[str, Iterable[str]] | None = None) -> None:
+    Args:
+        columns: that hold ids.
+        models: which of them name what each model is asked about; what other models call so is something else.
+    """
+
+    def __init__(self, columns: Iterable[str], models: Mapping[str, Iterable[str]] | None = None) -> None:
         self.columns = tuple(dict.fromkeys(columns))
-        self.found: dict[str, set[str]] = {name: set(ids) for name, ids in (found or {}).items()}
+        self.found: dict[str, set[str]] = {}
+        self._models = {name: frozenset(mine) for name, mine in (models or {}).items()}
 
     def add(self, other: Mapping[str, Iterable[str]]) -> None:
         """Take ids in."""
         for name, ids in other.items():
             self.found.setdefault(name, set()).update(ids)
 
-    @property
-    def every(self) -> frozenset[str]:
-        """All ids, whatever column they were in."""
-        return frozenset(one for ids in self.found.values() for one in ids)
-
-    @property
-    def told(self) -> dict[str, list[str]]:
-        """The ids as JSON has them."""
-        return {name: sorted(ids) for name, ids in sorted(self.found.items()) if ids}
+    def of(self, key: str) -> frozenset[str]:
+        """Return the ids that name the subject in an object of the lake (``predictions/<ws>/<model>/...``)."""
+        parts = key.split("/")
+        asked = len(parts) > 2 and parts[0] in _ASKED
+        columns = self._models.get(parts[2], frozenset()) if asked else frozenset(self.found)
+        return frozenset(one for name in columns for one in self.found.get(name, ()))
 
 
 def subject_of(project: Project, entity: str, key: Any) -> Subject:
@@ -122,7 +141,8 @@ def subject_of(project: Project, entity: str, key: Any) -> Subject:
         try:
             columns[name] = _spelled(kinds[name], value)
         except ValueError as error:
-            raise InvalidInput(f"{name} of {entity}: {error}") from error
+            told = f"{name} of {entity}"
+            raise InvalidInput(f"{told}: {error}", logged=f"{told} is not of its type") from error
     return Subject(entity=entity, columns=columns)
 
 
@@ -153,7 +173,7 @@ def _values(entity: str, join_keys: Sequence[str], key: Any) -> list[Any]:
         raise InvalidInput(f"a key of {entity} has {len(join_keys)} parts, {', '.join(join_keys)}, not {len(values)}")
     if any(value is None or value == "" for value in values):
         raise InvalidInput(f"a part of the key of {entity} is empty: nobody is named so")
-    if not all(isinstance(value, str | int | float) for value in values):
+    if not all(isinstance(value, str | int | float) for value in values) or any(map(_nan, values)):
         raise InvalidInput(f"the parts of a key of {entity} are texts, numbers, or true and false")
     return values
 
@@ -168,6 +188,10 @@ def _spelled(kinds: set[ColumnType], value: Any) -> str:
     if isinstance(value, str) and kind == "boolean":
         value = {"true": True, "false": False}.get(value.lower(), value)
     return spelled([READERS[kind](value)])
+
+
+def _nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _time(text: str) -> str | None:

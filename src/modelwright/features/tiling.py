@@ -195,9 +195,14 @@ def _held(versions: Iterable[Loose], view: View, since: int) -> list[Loose]:
         mine = list(group)
         held = [one for one in mine if one.chunked or needed(view, one.kept, since)]
         found.extend(held)
-        if held and held[-1] is not mine[-1]:
+        if held[-1:] != mine[-1:] and (held or _ending(view, mine[-1].kept, since)):
             found.append(mine[-1])
     return found
+
+
+def _ending(view: View, row: Kept, since: int) -> bool:
+    """Say whether a version before this one, if it came late, could be counted though this one ended it."""
+    return view.by == "event_time" and last_of(view, row.available) >= since
 
 
 def _change(

@@ -4,17 +4,21 @@ What changes the values that readers of a view get is *breaking*: a feature that
 entity, source, kind of window or tile, a shorter time to live. It takes a new version of the view, beside which
 nothing of the old one is served. More features, longer lives and descriptions are not breaking.
 
+What a deployed version of a model is fed stays, by its name and type, whatever the version of its view: else the
+model could not be asked. That is also so of its model's inputs, and of the model itself.
+
 The rows of a source are kept under its key and times for good, so that these never change: that takes a new source.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from modelwright.errors import InvalidInput, NotFound
-from modelwright.project import Aggregate, Column, Declared, Derived, Model, Project, Service, Source, View
+from modelwright.governance.breaking import breaking, inputs_of, types_of
+from modelwright.project import Declared, Derived, Model, Project, Service, Source, View
 
 Kind = Literal["source", "entity", "view", "on_demand", "service", "model"]
 Features = Mapping[str, Sequence[str]]
@@ -38,7 +42,7 @@ class Use(NamedTuple):
 
     Attributes:
         deployed: the aliases it holds, and its share of the traffic; empty if it has neither.
-        features: of those that were asked for, ``view:feature``.
+        features: those that were asked for.
     """
 
     model: str
@@ -55,11 +59,13 @@ class Knowledge:
         require_sound: raises ``InvalidInput`` if declarations do not fit together.
         reads: the features that a service needs.
         uses: registered versions that are fed some of these features, ``view:feature``.
+        deployed: the deployed versions of a registered model, with all features that they are fed, as they call them.
     """
 
     require_sound: Callable[[Project], None]
     reads: Callable[[Project, Service], Features]
     uses: Callable[[Sequence[str]], Sequence[Use]]
+    deployed: Callable[[str], Sequence[Use]]
 
 
 class Change(BaseModel):
@@ -134,7 +140,12 @@ def plan(before: Project | None, after: Project, knowledge: Knowledge) -> Plan:
         changes=changes,
         affected=(*_affected(before, after, set(moved), knowledge), *_versions(uses)),
         backfills=tuple(n for n, view in after.views.items() if _shape(before.views.get(n)) != _shape(view)),
-        refused=(*_refused_views(before, after, changes, uses), *_refused_sources(before, after)),
+        refused=(
+            *_refused_views(before, after, changes, uses),
+            *_refused_groups(before, after, uses),
+            *_refused_services(before, after, knowledge),
+            *_refused_sources(before, after),
+        ),
     )
 
 
@@ -155,14 +166,14 @@ def _changes(before: Project, after: Project) -> Iterator[Change]:
 
 
 def _changed(before: Project, after: Project, kind: Kind, name: str, was: Declared, now: Declared) -> Change | None:
-    breaking: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
     details = tuple(_differences(was, now))
     if isinstance(was, View) and isinstance(now, View):
-        breaking = tuple(_breaking(before, after, was, now))
+        broken = tuple(breaking(before, after, was, now))
         details = (*_new_features(was, now), *details)
-    if not details and not breaking:
+    if not details and not broken:
         return None
-    return Change(kind=kind, name=name, change="changed", details=details, breaking=breaking)
+    return Change(kind=kind, name=name, change="changed", details=details, breaking=broken)
 
 
 def _told(declared: Declared) -> tuple[str, ...]:
@@ -216,59 +227,7 @@ def _word(value: Any) -> str:
     return "none" if value in ("", None, [], {}) else str(value)
 
 
-# --- what breaks readers ----------------------------------------------------------------------
-
-
-def _breaking(before: Project, after: Project, was: View, now: View) -> Iterator[str]:
-    old, new = before.sources[was.source], after.sources[now.source]
-    if was.source != now.source:
-        yield f"reads source {now.source}, it read {was.source}"
-    if _key_types(was, old) != _key_types(now, new):
-        yield f"joins by {_spelled(_key_types(now, new))}, it joined by {_spelled(_key_types(was, old))}"
-    if gone := [name for name in was.feature_names() if name not in now.feature_names()]:
-        yield f"no longer serves {', '.join(gone)}"
-    if was.aggregates and now.aggregates and (said := _windows(now)) != (past := _windows(was)):
-        yield f"has {said}, it had {past}"
-    if now.ttl_us and not 0 < was.ttl_us <= now.ttl_us:
-        yield f"rows are served for {now.ttl}, it was {was.ttl or 'for ever'}"
-    meant, means = _meanings(was, old), _meanings(now, new)
-    for name in was.feature_names():
-        if name in means and meant[name] != means[name]:
-            yield f"{name} is {means[name]}, it was {meant[name]}"
-
-
-def _key_types(view: View, source: Source) -> dict[str, str]:
-    return {key: source.columns[key].type if key in source.columns else "" for key in view.entity}
-
-
-def _spelled(types: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} ({kind})" for key, kind in types.items()) or "nothing"
-
-
-def _windows(view: View) -> str:
-    minutes = view.tile_us // 60_000_000
-    return f"{'tumbling' if view.tumbling else 'sliding'} windows by {view.by} in tiles of {minutes} minutes"
-
-
-def _meanings(view: View, source: Source) -> dict[str, str]:
-    """Return what each feature is, in words that differ where its values may."""
-    found = {name: f"a {_typed(source.columns.get(name))}" for name in view.features}
-    for name, aggregate, _ in view.aggregated():
-        found[name] = _aggregated(aggregate, source.columns.get(aggregate.column))
-    return found
-
-
-def _aggregated(aggregate: Aggregate, column: Column | None) -> str:
-    function = f"{aggregate.q} quantile" if aggregate.function == "quantile" else aggregate.function
-    of = f" of {aggregate.column} ({_typed(column)})" if aggregate.column else ""
-    exactly = f" in {column.decimals} decimals" if column and column.type == "number" else ""
-    summed = exactly if aggregate.function in ("sum", "mean", "std") else ""
-    where = f" where {aggregate.where}" if aggregate.where else ""
-    return f"the {function}{of}{summed}{where}"
-
-
-def _typed(column: Column | None) -> str:
-    return column.type if column else "column that is not declared"
+# --- what moves ------------------------------------------------------------------------------
 
 
 def _shape(view: View | None) -> Any:
@@ -308,10 +267,10 @@ def _touched(before: Project, after: Project, name: str) -> list[str]:
     was, now = before.views[name], after.views.get(name)
     if now is None or was.version != now.version:
         return list(was.feature_names())
-    breaking = list(_breaking(before, after, was, now))
-    alone = {each for each in was.feature_names() if any(text.startswith(f"{each} is ") for text in breaking)}
+    broken = list(breaking(before, after, was, now))
+    alone = {each for each in was.feature_names() if any(text.startswith(f"{each} is ") for text in broken)}
     gone = set(was.feature_names()) - set(now.feature_names())
-    whole = len(breaking) > len(alone) + bool(gone)
+    whole = len(broken) > len(alone) + bool(gone)
     return [each for each in was.feature_names() if whole or each in alone | gone]
 
 
@@ -355,19 +314,62 @@ def _refused_views(before: Project, after: Project, changes: Sequence[Change], u
             continue
         was, now = before.views[change.name], after.views.get(change.name)
         if now is None:
-            yield from _refused_removal(change.name, uses)
+            if said := _fed(uses, {f"{change.name}:{feature}" for feature in was.feature_names()}):
+                yield f"view {change.name} feeds {said}: keep it until no deployed version needs it"
         elif now.version < was.version:
             yield f"view {change.name} has version {was.version}: {now.version} is older, and readers know newer values"
         elif change.breaking and now.version == was.version:
             said = "; ".join(change.breaking)
             yield f"view {change.name}: {said}: that breaks its readers, so give it version={was.version + 1}"
+        else:
+            yield from _refused_features(before, after, change.name, uses)
 
 
-def _refused_removal(name: str, uses: Sequence[Use]) -> Iterator[str]:
-    fed = [u for u in uses if u.deployed and any(feature.startswith(f"{name}:") for feature in u.features)]
-    if fed:
-        said = ", ".join(f"{u.model}/{u.version} ({u.deployed})" for u in fed)
-        yield f"view {name} feeds {said}: keep it until no deployed version needs it"
+def _refused_features(before: Project, after: Project, name: str, uses: Sequence[Use]) -> Iterator[str]:
+    """Yield which features of a new version of a view are not there as deployed versions are fed them."""
+    was, now = before.views[name], after.views[name]
+    served = types_of(now, after.sources[now.source])
+    for feature, kind in types_of(was, before.sources[was.source]).items():
+        if served.get(feature) != kind and (said := _fed(uses, {f"{name}:{feature}"})):
+            becomes = f"serves {feature} as {served[feature]}" if feature in served else f"no longer serves {feature}"
+            yield (
+                f"version {now.version} of view {name} {becomes}, and {said} is fed it as {kind}: keep it so in the "
+                "new version, or declare a new view beside this one, move the model over, and then remove it"
+            )
+
+
+def _refused_groups(before: Project, after: Project, uses: Sequence[Use]) -> Iterator[str]:
+    for name, was in before.on_demand.items():
+        given = after.on_demand[name].outputs if name in after.on_demand else ()
+        for output in was.outputs:
+            if output not in given and (said := _fed(uses, {f"{name}:{output}"})):
+                yield f"on-demand features {name} no longer give {output}, which feeds {said}: keep it while it does"
+
+
+def _refused_services(before: Project, after: Project, knowledge: Knowledge) -> Iterator[str]:
+    remaining = _services(after)
+    for name, was in _services(before).items():
+        given = inputs_of(after, remaining[name]) if name in remaining else {}
+        gone = {each: kind for each, kind in inputs_of(before, was).items() if given.get(each) != kind}
+        if name in remaining and not gone:
+            continue
+        deployed = knowledge.deployed(name)
+        kind = "model" if isinstance(was, Model) else "feature service"
+        if name not in remaining and deployed:
+            said = _fed(deployed)
+            yield f"{kind} {name} is removed while {said} is served: take its aliases and its traffic away first"
+        elif said := _fed(deployed, gone):
+            names = ", ".join(each for each in gone if _fed(deployed, {each}))
+            yield (
+                f"{kind} {name} no longer has the inputs {names} as they are fed to {said}: keep them until no "
+                "deployed version needs them; to train one without, declare a model of another name beside it"
+            )
+
+
+def _fed(uses: Iterable[Use], features: Container[str] | None = None) -> str:
+    """Return the deployed versions that are fed one of some features, or any, in words."""
+    fed = [u for u in uses if u.deployed and (features is None or any(each in features for each in u.features))]
+    return ", ".join(f"{u.model}/{u.version} ({u.deployed})" for u in fed)
 
 
 def _fixed(source: Source, field: str) -> Any:

@@ -202,13 +202,18 @@ def incidents(call: Call, *, tables: Tables) -> Iterator[dict[str, Any]]:
             yield {**document, "open": bool(item["open"]), "count": item["count"], "last_text": item["last_text"]}
 
 
+def partitions(workspace: str) -> tuple[str, ...]:
+    """Return where items lie that tell in texts what was wrong, with names of files and values of rows."""
+    return (f"WS#{workspace}#INCIDENT",)
+
+
 # --- private -----------------------------------------------------------------------------
 
 _Change = tuple[list[Happened], list[Put]]
 
 
 def _partition(call: Call) -> str:
-    return f"WS#{call.workspace}#INCIDENT"
+    return partitions(call.workspace)[0]
 
 
 def _get(call: Call, subject: str, tables: Tables) -> Item:

@@ -33,6 +33,8 @@ ARROW: dict[ColumnType, pa.DataType] = {
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 _TRUE, _FALSE = ("true", "t", "1", "yes"), ("false", "f", "0", "no")
 _EXACT_INTEGER = 2.0**53
+_YEARS_S = (-62_135_596_800, 253_402_300_800)
+"""The years 1 to 9999, in seconds since 1970."""
 _MALFORMED_KEPT = 1000
 
 
@@ -69,7 +71,10 @@ def read_rows(body: bytes, source: Source) -> Rows:
     if missing:
         extra = [name for name in table.column_names if name not in source.columns]
         there = f"; it has {', '.join(extra[:20])} instead" if extra else ""
-        raise InvalidInput(f"the file has no column {', '.join(missing)}{there}")
+        number = f"; it has columns that are not declared: {len(extra)}" if extra else ""
+        told = f"the file has no column {', '.join(missing)}"
+        # a file without a header names its columns by what its first row has
+        raise InvalidInput(f"{told}{there}", logged=f"{told}{number}")
     raw = table.select(list(source.columns)).combine_chunks()
     if raw.num_rows == 0 and not malformed:
         raise InvalidInput("the file has a header and no rows")
@@ -79,8 +84,20 @@ def read_rows(body: bytes, source: Source) -> Rows:
         columns.append(array)
         if broken is not None and broken.any():
             untyped[name] = broken
+            raw = raw.set_column(raw.column_names.index(name), name, _told(raw.column(name)))
     typed = pa.table(columns, schema=schema_of(source))
     return Rows(raw, typed, untyped, tuple(malformed), _digest(raw, typed, untyped, malformed))
+
+
+def _told(array: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of which cells are broken as Python can tell them: strange times as numbers with their unit."""
+    kind = array.type
+    if pa.types.is_date(kind):
+        kind = pa.timestamp("s" if pa.types.is_date32(kind) else "ms")
+    if not pa.types.is_timestamp(kind):
+        return array
+    counts = array.cast(kind, safe=False).cast(pa.int64()).cast(pa.string())
+    return pc.binary_join_element_wise(counts, f"{kind.unit} since 1970", " ")
 
 
 def schema_of(source: Source) -> pa.Schema:
@@ -126,7 +143,8 @@ def _parquet(body: bytes) -> pa.Table:
     try:
         return pq.read_table(pa.BufferReader(body), use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"the file begins like Parquet and cannot be read: {_first_line(error)}") from error
+        told = "the file begins like Parquet and cannot be read"
+        raise InvalidInput(f"{told}: {_first_line(error)}", logged=told) from error
 
 
 def _csv(body: bytes, malformed: list[str]) -> pa.Table:
@@ -156,7 +174,8 @@ def _csv(body: bytes, malformed: list[str]) -> pa.Table:
             ),
         )
     except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"the file is neither Parquet nor CSV: {_first_line(error)}") from error
+        told = "the file is neither Parquet nor CSV"
+        raise InvalidInput(f"{told}: {_first_line(error)}", logged=told) from error
 
 
 def _from_text(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, Mask | None]:
@@ -165,7 +184,7 @@ def _from_text(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, Mask | None
     target = pa.float64() if kind in ("integer", "number") else UTC_TIME
     try:
         if kind == "timestamp":
-            return _timestamps_of_text(array), None
+            return _timestamp(_timestamps_of_text(array))
         if kind == "integer":
             return array.cast(pa.int64()), None
         converted = array.cast(target)
@@ -263,12 +282,27 @@ def _boolean(array: pa.Array) -> tuple[pa.Array, Mask | None]:
 
 def _timestamp(array: pa.Array) -> tuple[pa.Array, Mask | None]:
     if pa.types.is_date(array.type):
-        array = array.cast(pa.timestamp("us"))
+        array = array.cast(pa.timestamp("s"), safe=False)
     if not pa.types.is_timestamp(array.type):
         return _all_broken(array, UTC_TIME)
-    if array.type.tz is None:
-        return pc.assume_timezone(array.cast(pa.timestamp("us"), safe=False), "UTC"), None
-    return array.cast(UTC_TIME, safe=False), None
+    times = array.cast(pa.timestamp("us", array.type.tz), safe=False)
+    return _within_years(pc.assume_timezone(times, "UTC") if array.type.tz is None else times.cast(UTC_TIME), array)
+
+
+def _within_years(times: pa.Array, array: pa.Array) -> tuple[pa.Array, Mask | None]:
+    """Return times, without those outside the years 1 to 9999, which nothing in Python can name.
+
+    Args:
+        times: in microseconds; what does not fit into them comes out as another time.
+        array: the same in its own unit.
+    """
+    a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[array.type.unit]
+    said = array.cast(pa.int64())
+    low, high = (max(-(2**63), min(year * a_second, 2**63 - 1)) for year in _YEARS_S)
+    beyond = pc.fill_null(pc.or_(pc.less(said, low), pc.greater_equal(said, high)), False)
+    if a_second == 10**9 or not pc.any(beyond).as_py():
+        return times, None
+    return pc.if_else(beyond, pa.scalar(None, UTC_TIME), times), _mask(beyond)
 
 
 _TYPED: dict[ColumnType, Callable[[pa.Array], tuple[pa.Array, Mask | None]]] = {

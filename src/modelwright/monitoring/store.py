@@ -121,13 +121,13 @@ class Measured(_Document):
 
 def upload_outcome(tables: Tables, workspace: str, key: str, version: str) -> str | None:
     """Return the outcome of an object version that was handled before."""
-    item = tables.get("monitoring", _upload_key(workspace, key, version))
+    item = tables.get("monitoring", upload_key(workspace, key, version))
     return None if item is None else str(item["outcome"])
 
 
 def put_upload(workspace: str, key: str, version: str, outcome: str) -> Write:
     """Remember that an object version was handled; once."""
-    return Put("monitoring", {**_named(_upload_key(workspace, key, version)), "outcome": outcome}, Absent())
+    return Put("monitoring", {**_named(upload_key(workspace, key, version)), "outcome": outcome}, Absent())
 
 
 def seen_content(tables: Tables, workspace: str, source: str, digest: str) -> SeenContent | None:
@@ -279,7 +279,8 @@ def _model(workspace: str, model: str) -> str:
     return f"WS#{workspace}#MODEL#{model}"
 
 
-def _upload_key(workspace: str, key: str, version: str) -> Key:
+def upload_key(workspace: str, key: str, version: str) -> Key:
+    """Return the key of the item about a version of an uploaded object."""
     name = hashlib.sha256(f"{key}\n{version}".encode()).hexdigest()
     return Key(f"WS#{workspace}#UPLOAD#{name}", "STATE")
 

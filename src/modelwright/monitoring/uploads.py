@@ -123,7 +123,7 @@ def receive(
     try:
         rows = read_rows(stored.body, source)
     except InvalidInput as error:
-        return _hold_unread(landed, name, "readable", str(error))
+        return _hold_unread(landed, name, "readable", error.logged, str(error))
     return _judge(landed, name, source, rows, check, detector)
 
 
@@ -274,10 +274,20 @@ def _held_rows(landed: _Landed, judged: _Judged) -> tuple[store.Quarantine, dict
     return held, {held.key: parquet_bytes(raw), f"{folder}/reasons.json": reasons}
 
 
-def _hold_unread(landed: _Landed, name: str, check: str, text: str) -> str:
+def _hold_unread(landed: _Landed, name: str, check: str, text: str, quoting: str = "") -> str:
+    """Hold a file that nobody could read.
+
+    Args:
+        landed: the upload.
+        name: of its source.
+        check: what it failed.
+        text: why, without a word of the file: it goes into the log.
+        quoting: why, for who looks into the quarantine.
+    """
     digest = hashlib.sha256(landed.body).hexdigest()
     seen = store.seen_content(landed.tables, landed.workspace, name, digest)
-    return _hold_file(landed, name, (Finding(check=check, severity="block", text=text),), digest, seen, 0)
+    finding = Finding(check=check, severity="block", text=text)
+    return _hold_file(landed, name, (finding,), digest, seen, 0, quoting=quoting)
 
 
 def _hold_file(
@@ -288,6 +298,7 @@ def _hold_file(
     seen: store.SeenContent | None,
     rows: int,
     window: Window | None = None,
+    quoting: str = "",
 ) -> str:
     workspace = landed.workspace
     if seen is not None and _is_open(landed, seen.quarantine_id):
@@ -313,7 +324,7 @@ def _hold_file(
         store.put_content(workspace, name, digest, now_seen, seen),
         store.put_open(workspace, held),
     ]
-    _store(landed.blobs, {held.key: landed.body, f"{folder}/reasons.json": _reasons(held)})
+    _store(landed.blobs, {held.key: landed.body, f"{folder}/reasons.json": _reasons(held, quoting=quoting)})
     _commit(landed, [_failed(held)], writes)
     return outcome
 
@@ -369,9 +380,11 @@ def _failed(held: store.Quarantine) -> QualityFailed:
     )
 
 
-def _reasons(held: store.Quarantine, malformed: tuple[str, ...] = ()) -> bytes:
+def _reasons(held: store.Quarantine, malformed: tuple[str, ...] = (), quoting: str = "") -> bytes:
+    """Return what is wrong in full, words of the data too: this object lies in quarantine with them."""
     document: dict[str, Any] = held.model_dump(mode="json", exclude={"closed"})
-    return json.dumps(document | {"malformed": malformed}, indent=1).encode()
+    more = {"quoting": quoting} if quoting else {}
+    return json.dumps(document | {"malformed": malformed, **more}, indent=1).encode()
 
 
 def _window(table: pa.Table, source: Source) -> Window:
