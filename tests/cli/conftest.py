@@ -1,4 +1,4 @@
-"""A folder whose stack was started by ``modelwright up --detach``."""
+"""A folder whose stack was started by ``modelwright up --detach``; what commands in process need."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,15 @@ from pathlib import Path
 
 import pytest
 from e2e import shell
+from support.http import handler_of, memory_wiring
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loggers() -> None:
+    """Make the functions' loggers before a runner of commands puts its own streams in place, which it closes."""
+    wiring = memory_wiring()
+    for name in ("features", "maintain", "materialize", "notify", "registry", "tracking"):
+        assert handler_of(name, wiring)._logger
 
 
 @dataclass(frozen=True)
