@@ -96,8 +96,10 @@ class Desk:
         return max((item.envelope.id for item in self.observer.events()), default="")
 
     def keys(self, output: str = "LakeBucketName") -> set[str]:
+        """Return what lies in a bucket, but for registries of Feast: they come some time after a project is applied."""
         pages = self.running.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.running.outputs[output])
-        return {row["Key"] for page in pages for row in page.get("Contents", ())}
+        rows = (row for page in pages for row in page.get("Contents", ()))
+        return {row["Key"] for row in rows if not row["Key"].startswith("feast/")}
 
     def body(self, key: str, output: str = "LakeBucketName") -> bytes:
         answer = self.running.client("s3").get_object(Bucket=self.running.outputs[output], Key=key)
