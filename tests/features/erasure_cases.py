@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from boto3.dynamodb.types import Binary
 
 from modelwright import teamcode
 from modelwright.adapters import erasing
@@ -414,6 +415,8 @@ def stands(content: Any, words: Sequence[str], keys: Sequence[int]) -> bool:
         return any(stands(part, words, keys) for pair in content.items() for part in pair)
     if isinstance(content, list | tuple):
         return any(stands(part, words, keys) for part in content)
+    if isinstance(content, Binary):
+        return stands(bytes(content), words, keys)
     if isinstance(content, bytes):
         spelled = [key.to_bytes(8, order) for key in keys for order in ("little", "big")]
         return any(part in content for part in (*spelled, *(word.encode() for word in words)))

@@ -5,7 +5,7 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -93,6 +93,7 @@ def test_a_section_ends_where_it_ends(text: str) -> None:
 
 
 @given(TEXTS)
+@example("- + -")
 @settings(max_examples=200, deadline=None)
 def test_written_anew_it_stays_as_it_is(text: str) -> None:
     once = markdown_of(text)

@@ -29,7 +29,11 @@ def html_of(text: str) -> str:
 
 
 def markdown_of(text: str) -> str:
-    """Return a section's text as Markdown that means the same, and ends where it ends."""
+    """Return a section's text as Markdown that means the same, ends where it ends, and written anew stays as it is."""
+    return _written(_written(text))  # lists of nothing but empty lists are rules when they are read again
+
+
+def _written(text: str) -> str:
     from mdformat.renderer import MDRenderer
 
     parser = _parser(tables=False)  # mdformat knows no tables: their lines pass as the paragraphs that they look like
