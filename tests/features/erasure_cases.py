@@ -416,7 +416,7 @@ def stands(content: Any, words: Sequence[str], keys: Sequence[int]) -> bool:
     if isinstance(content, list | tuple):
         return any(stands(part, words, keys) for part in content)
     if isinstance(content, Binary):
-        return stands(content.value, words, keys)
+        return stands(bytes(content), words, keys)  # type: ignore[call-overload]  # the stubs do not know __bytes__
     if isinstance(content, bytes):
         spelled = [key.to_bytes(8, order) for key in keys for order in ("little", "big")]
         return any(part in content for part in (*spelled, *(word.encode() for word in words)))
