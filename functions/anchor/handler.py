@@ -8,7 +8,8 @@ from modelwright.events import ScheduleDue
 from modelwright.governance import exporting
 from modelwright.governance.anchoring import anchor
 from modelwright.governance.archiving import archive
-from modelwright.runtime import Function, Request, Route, parse_time
+from modelwright.http import Request, Route, parse_time
+from modelwright.runtime import Function
 from modelwright.wiring import Wiring
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from modelwright.artifacts import Signed
-from modelwright.runtime import Answer, Function, Request, Route, protocol
+from modelwright.http import Answer, Request, Route, protocol
+from modelwright.runtime import Function
 from modelwright.tracking import files, proxy
 from modelwright.wiring import Wiring
 

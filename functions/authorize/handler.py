@@ -10,7 +10,8 @@ from typing import Any
 
 from modelwright.governance.authentication import authenticate
 from modelwright.governance.tokens import token_of
-from modelwright.runtime import WORKSPACE_HEADER, Function, headers_of
+from modelwright.http import WORKSPACE_HEADER, headers_of
+from modelwright.runtime import Function
 from modelwright.wiring import Wiring
 
 

@@ -16,8 +16,9 @@ from modelwright.errors import EndpointNotFound, InvalidInput, NotFound, Unauthe
 from modelwright.governance.access import Identity
 from modelwright.governance.authentication import authenticate
 from modelwright.governance.tokens import COOKIE, token_of
+from modelwright.http import WORKSPACE_HEADER, Answer, Request, Route, RouteHandler, status_of
 from modelwright.insights.incidents import incidents
-from modelwright.runtime import WORKSPACE_HEADER, Answer, Function, Request, Route, RouteHandler, acting, status_of
+from modelwright.runtime import Function, acting
 from modelwright.wiring import Wiring
 
 

@@ -10,8 +10,9 @@ from modelwright.context import Call
 from modelwright.errors import ModelwrightError
 from modelwright.features import push as pushes
 from modelwright.features import serving
+from modelwright.http import Answer, Request, Route, RouteHandler
 from modelwright.log import new_id
-from modelwright.runtime import Answer, Function, Request, Route, RouteHandler
+from modelwright.runtime import Function
 from modelwright.wiring import Wiring
 
 if TYPE_CHECKING:

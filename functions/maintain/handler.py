@@ -15,8 +15,9 @@ from modelwright.adapters.parquet import ParquetTables, events_table, to_parquet
 from modelwright.adapters.registrations import RegisteredVersions
 from modelwright.context import Call
 from modelwright.events import Delivery, ErasureRequested, RunEnded, ScheduleDue
+from modelwright.http import Answer, Request, Route
 from modelwright.log import new_id
-from modelwright.runtime import Answer, Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.tracking import collection, rounds
 from modelwright.tracking.maintenance import Upkeep
 from modelwright.wiring import Wiring

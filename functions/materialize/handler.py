@@ -33,9 +33,10 @@ from modelwright.features import (
 )
 from modelwright.features.plan import Load
 from modelwright.features.rounds import go_round
+from modelwright.http import Request, Route
 from modelwright.log import new_id
 from modelwright.project import Project, applied
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.wiring import Wiring
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from modelwright.context import Call
 from modelwright.events import AliasChanged, UploadAccepted
+from modelwright.http import Request, Route
 from modelwright.monitoring import performance, uploads
 from modelwright.plugins import Kind, load
-from modelwright.runtime import Function, Request, Route, Upload
+from modelwright.runtime import Function, Upload
 from modelwright.wiring import Wiring
 
 

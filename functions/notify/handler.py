@@ -7,9 +7,10 @@ from typing import Any
 from modelwright.context import Call
 from modelwright.errors import AlreadyHandled
 from modelwright.events import Delivery, Event, IncidentOpened, ScheduleDue
+from modelwright.http import Request, Route, RouteHandler, protocol
 from modelwright.insights import alerts, deliveries, incidents, webhooks
 from modelwright.insights.webhook_events import LISTENABLE
-from modelwright.runtime import Consumer, Function, Request, Route, RouteHandler, protocol
+from modelwright.runtime import Consumer, Function
 from modelwright.wiring import Wiring
 
 MLFLOW, OURS = "/<api>/<api_version>/mlflow/webhooks", "/v1/webhooks"

@@ -5,8 +5,9 @@ from typing import Any
 from modelwright import plugins
 from modelwright.adapters.featurestore import FeatureStore
 from modelwright.flavors import Flavor
+from modelwright.http import Request, Route
 from modelwright.rollout.serving import Models, predict
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.teamcode import install
 from modelwright.wiring import Wiring
 

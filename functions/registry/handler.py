@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from modelwright.context import Call
 from modelwright.events import ScheduleDue
+from modelwright.http import Answer, Request, Route, protocol, rpc, said_in_json
 from modelwright.plugins import gate
 from modelwright.registry import (
     aliases,
@@ -21,7 +22,7 @@ from modelwright.registry import (
     versions,
 )
 from modelwright.registry import messages as m
-from modelwright.runtime import Answer, Consumers, Function, Request, Route, protocol, rpc, said_in_json
+from modelwright.runtime import Consumers, Function
 from modelwright.wiring import Wiring
 
 _ACCESS = "modelwright.governance.requests"

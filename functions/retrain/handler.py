@@ -7,9 +7,10 @@ from typing import Any
 from modelwright import events, plugins
 from modelwright.context import Call
 from modelwright.events import Delivery, ScheduleDue
+from modelwright.http import Request, Route
 from modelwright.retraining import deciding
 from modelwright.retraining.trainers import Trainer
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.wiring import Wiring
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from modelwright.context import Call
 from modelwright.events import AliasChanged, Delivery, ModelVersionCreated, PerformanceMeasured, ScheduleDue
+from modelwright.http import Request, Route
 from modelwright.rollout import rollouts
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.wiring import Wiring
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from modelwright.runtime import Answer, Consumers, Function, Request, Route, protocol, said_in_json
+from modelwright.http import Answer, Request, Route, protocol, said_in_json
+from modelwright.runtime import Consumers, Function
 from modelwright.tracking import (
     datasets,
     experiments,

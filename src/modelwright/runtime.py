@@ -18,13 +18,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from aws_lambda_powertools import Logger
-from pydantic import BaseModel, ValidationError
 
 from modelwright import errors
 from modelwright.context import PLATFORM, Call
@@ -32,15 +31,28 @@ from modelwright.events import SCHEDULE_DUE, Delivery, Event, ScheduleDue
 from modelwright.governance import refusals
 from modelwright.governance.access import Grant, Identity, require, roles_on
 from modelwright.governance.principals import identify
+from modelwright.http import (
+    AS_OF_HEADER,
+    CORRELATION_HEADER,
+    IDEMPOTENCY_HEADER,
+    WORKSPACE_HEADER,
+    Answer,
+    ErrorBody,
+    Request,
+    Route,
+    header,
+    headers_of,
+    mlflow_error,
+    parse_time,
+    payload_of,
+    query_of,
+    status_of,
+    validated,
+)
 from modelwright.log import new_id
-from modelwright.protocol import check_depth, faults, without_nulls
 from modelwright.storage import TableName
 from modelwright.wiring import Settings, Wiring
 
-AS_OF_HEADER = "x-modelwright-as-of"
-CORRELATION_HEADER = "x-correlation-id"
-WORKSPACE_HEADER = "x-mlflow-workspace"
-IDEMPOTENCY_HEADER = "idempotency-key"
 NOT_AUTHORIZED = {"isAuthorized": False}
 """What API Gateway asks an authorizer to answer; the callers get 401 or 403 from it."""
 _ATTEMPTS = 8
@@ -51,99 +63,6 @@ _CORRELATION = re.compile(r"[\w.:;=/+-]{1,128}", re.ASCII)
 _BODY_LIMIT = 4_500_000
 """What surely fits: Lambda takes 6 MB with the envelope, and binary bodies come as base64."""
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-
-M = TypeVar("M", bound=BaseModel)
-
-STATUS: tuple[tuple[type[errors.ModelwrightError], int, str], ...] = (
-    (errors.EndpointNotFound, 404, "ENDPOINT_NOT_FOUND"),
-    (errors.Gone, 410, "RESOURCE_DOES_NOT_EXIST"),
-    (errors.NotFound, 404, "RESOURCE_DOES_NOT_EXIST"),
-    (errors.AlreadyExists, 400, "RESOURCE_ALREADY_EXISTS"),
-    (errors.InvalidInput, 400, "INVALID_PARAMETER_VALUE"),
-    (errors.Refused, 409, "RESOURCE_CONFLICT"),
-    (errors.Conflict, 409, "RESOURCE_CONFLICT"),
-    (errors.Forbidden, 403, "PERMISSION_DENIED"),
-    (errors.Unauthenticated, 401, "UNAUTHENTICATED"),
-    (errors.TooLarge, 413, "REQUEST_LIMIT_EXCEEDED"),
-    (errors.Unavailable, 503, "TEMPORARILY_UNAVAILABLE"),
-    (errors.NotImplementedHere, 501, "NOT_IMPLEMENTED"),
-)
-"""Status and MLflow error code of each class; the first that fits counts."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """An HTTP request after authentication.
-
-    Attributes:
-        path: the parameters of the route.
-        query: every value of each query parameter.
-        headers: by lower-case name.
-        raw: the body as bytes.
-        stage: the variables of the API's stage, which may name what the API's own resources cannot.
-    """
-
-    call: Call
-    method: str
-    url_path: str
-    path: Mapping[str, str]
-    query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, str]
-    raw: bytes
-    stage: Mapping[str, str] = field(default_factory=dict)
-
-    def first(self, name: str, default: str = "") -> str:
-        """Return the first value of a query parameter."""
-        values = self.query.get(name)
-        return values[0] if values else default
-
-    def json(self) -> dict[str, Any]:
-        """Return the body as a JSON object (empty body: empty object); raises ``InvalidInput``."""
-        if not self.raw.strip():
-            return {}
-        try:
-            body = json.loads(self.raw)
-        except (ValueError, RecursionError) as error:
-            raise errors.InvalidInput(f"the body is no JSON: {error}") from error
-        if not isinstance(body, dict):
-            raise errors.InvalidInput(f"the body must be a JSON object, it is a {type(body).__name__}")
-        check_depth(self.raw, body)
-        if _SURROGATE.search(self.raw) and not _unicode(body):
-            raise errors.InvalidInput("the body has text with half of a surrogate pair (\\ud800 to \\udfff)")
-        return body
-
-    def parse(self, model: type[M]) -> M:
-        """Return the body as a model; raises ``InvalidInput`` naming every wrong field."""
-        return validated(model, self.json())
-
-    def told(self, model: type[M]) -> M:
-        """Return all that the caller said as a model: query (repeated names are lists), body, then path parameters."""
-        query = {name: values[0] if len(values) == 1 else list(values) for name, values in self.query.items()}
-        return validated(model, {**query, **self.json(), **self.path})
-
-
-def validated(model: type[M], value: Any) -> M:
-    """Return ``value`` as a model, in which null means not said; raises ``InvalidInput`` naming every wrong field."""
-    try:
-        return model.model_validate(value)
-    except ValidationError:
-        try:
-            return model.model_validate(without_nulls(value))
-        except ValidationError as error:
-            raise errors.InvalidInput(faults(error), logged=faults(error, quoting=False)) from error
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer; ``body`` is bytes, text, or anything that JSON can say."""
-
-    body: Any = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-RouteHandler = Callable[[Request, Wiring], Any]
 Consumer = Callable[[Delivery, Call, Wiring], None]
 Consumers = Mapping[type[Event], Consumer]
 Scheduled = Callable[[ScheduleDue, Call, Wiring], None]
@@ -161,76 +80,6 @@ class Upload:
 UploadHandler = Callable[[Upload, Call, Wiring], str]
 """Returns its outcome, for the log line."""
 Raw = Callable[[dict[str, Any], Wiring], Any]
-ErrorBody = Callable[[errors.ModelwrightError, int, str], Any]
-
-
-@dataclass(frozen=True)
-class Route:
-    """A method, a path with ``<parameters>`` (``<path:rest>`` takes slashes), and who answers.
-
-    Attributes:
-        open: answered without a caller (login, health, version).
-        too_large: what to do with a body that is over the limit.
-    """
-
-    method: str
-    path: str
-    handler: RouteHandler
-    open: bool = False
-    too_large: str = "upload large things to S3"
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """The path as a regular expression."""
-        expression = re.sub(r"<path:(\w+)>", r"(?P<\1>.+)", re.escape(self.path))
-        expression = re.sub(r"(?<!\?P)<(\w+)>", r"(?P<\1>[^/]+)", expression)
-        return re.compile(f"^{expression}/?$")
-
-
-def rpc(method: str, path: str, model: type[M], use_case: Callable[..., Any]) -> Route:
-    """Return the route of a call of MLflow's protocol, under both prefixes and both versions.
-
-    Args:
-        method: the HTTP method.
-        path: what follows ``/api/2.0/mlflow/``.
-        model: what the caller says.
-        use_case: ``(call, message, *, tables, log) -> JSON``.
-    """
-
-    def answer(request: Request, wiring: Wiring) -> Any:
-        protocol(request)
-        return use_case(request.call, request.told(model), tables=wiring.tables, log=wiring.log)
-
-    return Route(method, f"/<api>/<api_version>/mlflow/{path}", answer)
-
-
-def protocol(request: Request, *, raw: bool = False) -> None:
-    """Raise ``EndpointNotFound`` unless the path begins as MLflow's protocol does, ``InvalidInput`` for no JSON.
-
-    Args:
-        request: the request.
-        raw: its body is a file.
-    """
-    if request.path["api"] not in ("api", "ajax-api") or request.path["api_version"] not in ("2.0", "3.0"):
-        raise errors.EndpointNotFound(f"no such endpoint: {request.method} {request.url_path}")
-    if not raw:
-        said_in_json(request)
-
-
-def said_in_json(request: Request) -> None:
-    """Raise ``InvalidInput`` unless a body that makes something says that it is JSON.
-
-    Stock clients say so. A form of another site cannot, so the session cookie alone changes nothing.
-    """
-    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method in ("POST", "PUT") and said != "application/json":
-        fault = "must be one of ['application/json']" if said else "header is missing"
-        raise errors.InvalidInput(f"Bad Request. Content-Type {fault}.")
-
-
-def mlflow_error(error: errors.ModelwrightError, status: int, code: str) -> Any:
-    """The error body of MLflow's protocol, which is ours everywhere else too."""
-    return {"error_code": code, "message": str(error)}
 
 
 class Function:
@@ -311,7 +160,7 @@ class Function:
     # --- HTTP ---------------------------------------------------------------------------
 
     def _http(self, event: dict[str, Any]) -> dict[str, Any]:
-        said = _header(event, CORRELATION_HEADER)
+        said = header(event, CORRELATION_HEADER)
         named = said if _CORRELATION.fullmatch(said) else ""
         correlation = named or event["requestContext"].get("requestId") or new_id()
         method, path = event["requestContext"]["http"]["method"], event.get("rawPath", "/")
@@ -326,7 +175,7 @@ class Function:
             if isinstance(error, errors.Forbidden):
                 more["refusal"] = self._record(event, error, correlation)
         self._line(f"{method} {path}", outcome, correlation, status=answer.status, **more)
-        return _proxy(answer, correlation)
+        return payload_of(answer, correlation)
 
     def _record(self, event: dict[str, Any], refusal: errors.Forbidden, correlation: str) -> str:
         """Put a refusal into the log, and return what became of that; the caller is refused whatever it was.
@@ -349,7 +198,7 @@ class Function:
         """Return the call of who was refused: as the refusal says, who may have no call of their own, or else did."""
         if not refusal.actor:
             return self._caller(event, correlation, open_route=True)
-        now = self._now(_header(event, AS_OF_HEADER))
+        now = self._now(header(event, AS_OF_HEADER))
         workspace = refusal.workspace or self.wiring.settings.workspace
         return Call(workspace, refusal.actor, now, correlation, _deny, grants=())
 
@@ -361,7 +210,7 @@ class Function:
         if len(raw) > _BODY_LIMIT:
             raise errors.TooLarge(f"the body has {len(raw)} bytes, more than {_BODY_LIMIT}: {route.too_large}")
         stage = event.get("stageVariables") or {}
-        request = Request(call, method, path, parameters, _query(event), headers_of(event), raw, stage)
+        request = Request(call, method, path, parameters, query_of(event), headers_of(event), raw, stage)
         answer = _again(lambda: route.handler(request, self.wiring))
         return answer if isinstance(answer, Answer) else Answer(answer)
 
@@ -377,7 +226,7 @@ class Function:
         raise errors.EndpointNotFound(f"no such endpoint: {method} {path}")
 
     def _caller(self, event: dict[str, Any], correlation: str, *, open_route: bool) -> Call:
-        now = self._now(_header(event, AS_OF_HEADER))
+        now = self._now(header(event, AS_OF_HEADER))
         identity = self._identity(event)
         if identity is None:
             if not open_route:
@@ -392,7 +241,7 @@ class Function:
             grants = tuple(Grant.model_validate(grant) for grant in json.loads(context["grants"]))
             return Identity(actor=context["actor"], workspace=context["workspace"], grants=grants)
         if arn := (authorizer.get("iam") or {}).get("userArn"):
-            workspace = _header(event, WORKSPACE_HEADER) or self.wiring.settings.workspace
+            workspace = header(event, WORKSPACE_HEADER) or self.wiring.settings.workspace
             return identify(arn, workspace, tables=self.wiring.tables)
         return None
 
@@ -468,31 +317,6 @@ def acting(identity: Identity) -> Call:
     )
 
 
-def _unicode(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def parse_time(text: str) -> datetime:
-    """Return an ISO 8601 time as UTC (naive means UTC); raises ``InvalidInput``."""
-    try:
-        time = datetime.fromisoformat(text)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise errors.InvalidInput(f"{text!r} is no ISO 8601 time") from error
-
-
-def status_of(error: errors.ModelwrightError) -> tuple[int, str]:
-    """Return the HTTP status and MLflow error code of an error."""
-    for kind, status, code in STATUS:
-        if isinstance(error, kind):
-            return status, code
-    return 500, "INTERNAL_ERROR"
-
-
 def _again(use_case: Callable[[], Any]) -> Any:
     """Run a use case; run it again on fresh state, a little later, when a conditional write lost a race."""
     for attempt in range(_ATTEMPTS):
@@ -506,7 +330,7 @@ def _again(use_case: Callable[[], Any]) -> Any:
 
 def _request_name(event: dict[str, Any]) -> str:
     """Return what names a request: the caller's own key, or the gateway's."""
-    key = _header(event, IDEMPOTENCY_HEADER)
+    key = header(event, IDEMPOTENCY_HEADER)
     if len(key) > _KEY_LIMIT:
         raise errors.InvalidInput(f"the header Idempotency-Key takes up to {_KEY_LIMIT} characters, not {len(key)}")
     return f"key {key}" if key else str(event["requestContext"].get("requestId") or "")
@@ -514,34 +338,3 @@ def _request_name(event: dict[str, Any]) -> str:
 
 def _deny(action: str, resource: str) -> None:
     raise errors.Unauthenticated(f"a token is needed to {action} on {resource}")
-
-
-def headers_of(event: dict[str, Any]) -> dict[str, str]:
-    """Return an HTTP payload's headers by lower-case name, with the cookies that payload 2.0 lists apart from them."""
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    if cookies := event.get("cookies"):
-        headers["cookie"] = "; ".join(cookies)
-    return headers
-
-
-def _header(event: dict[str, Any], name: str) -> str:
-    return next((v for k, v in (event.get("headers") or {}).items() if k.lower() == name), "")
-
-
-def _query(event: dict[str, Any]) -> dict[str, list[str]]:
-    from urllib.parse import parse_qs
-
-    return parse_qs(event.get("rawQueryString") or "", keep_blank_values=True)
-
-
-def _proxy(answer: Answer, correlation: str) -> dict[str, Any]:
-    body, headers = answer.body, {CORRELATION_HEADER: correlation, **answer.headers}
-    if isinstance(body, bytes):
-        encoded = base64.b64encode(body).decode()
-        headers.setdefault("content-type", "application/octet-stream")
-        return {"statusCode": answer.status, "headers": headers, "body": encoded, "isBase64Encoded": True}
-    if not isinstance(body, str):
-        headers.setdefault("content-type", "application/json")
-        body = json.dumps({} if body is None else body)
-    headers.setdefault("content-type", "text/plain; charset=utf-8")
-    return {"statusCode": answer.status, "headers": headers, "body": body}

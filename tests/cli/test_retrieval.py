@@ -20,10 +20,11 @@ from typer.testing import CliRunner, Result
 from modelwright.cli import retrieval
 from modelwright.cli.commands import app
 from modelwright.errors import InvalidInput, NotFound, Refused, Unavailable
+from modelwright.http import Request, Route
 from modelwright.local import stacks
 from modelwright.log import Log
 from modelwright.project import Service, current_key
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.storage import Anything, Put
 from modelwright.wiring import Settings, Wiring
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from support.http import handler_of, memory_wiring
 
 from fuzz.words import FLOATS, KINDS, NUMBERS, Name, anything, mostly, text
-from modelwright.runtime import Route
+from modelwright.http import Route
 
 FUNCTIONS = ("tracking", "artifacts", "registry")
 

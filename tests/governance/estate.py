@@ -14,8 +14,9 @@ from governance.identity import IdentityProvider, provider
 from modelwright.context import Call
 from modelwright.governance import federation, people, principals, tokens
 from modelwright.governance.access import Grant
+from modelwright.http import Route
 from modelwright.monitoring.store import Quarantine, put_open
-from modelwright.runtime import Function, Route
+from modelwright.runtime import Function
 from modelwright.team import read_team
 from modelwright.wiring import Wiring
 

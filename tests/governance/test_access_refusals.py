@@ -16,8 +16,9 @@ from modelwright.governance.access import Grant
 from modelwright.governance.principals import principal_id
 from modelwright.governance.refusals import MOST, record
 from modelwright.governance.tokens import COOKIE, item_of
+from modelwright.http import Request, Route
 from modelwright.log import Log
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.storage import Anything, Put, Write
 from modelwright.wiring import Wiring
 

@@ -11,8 +11,9 @@ from modelwright.context import Call
 from modelwright.errors import Forbidden, InvalidInput
 from modelwright.governance.access import Grant, require
 from modelwright.governance.principals import admit_principal, identify, principal_of
+from modelwright.http import Request, Route
 from modelwright.log import Log
-from modelwright.runtime import Function, Request, Route
+from modelwright.runtime import Function
 from modelwright.wiring import Settings, Wiring
 
 ROLE = "arn:aws:iam::123456789012:role/trainer"

@@ -10,8 +10,8 @@ import pytest
 from support.http import Caller, handler_of, memory_wiring, payload
 
 from modelwright.context import Call
+from modelwright.http import Route
 from modelwright.project import current_key
-from modelwright.runtime import Route
 from modelwright.storage import Anything, Put
 from modelwright.team import read_team
 from modelwright.tracking.evaluation_entities import EvaluationDataset

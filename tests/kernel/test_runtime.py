@@ -15,19 +15,9 @@ from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.context import Call
 from modelwright.events import Delivery, RegisteredModelCreated, RunEnded, ScheduleDue
 from modelwright.governance.access import Grant
+from modelwright.http import STATUS, Answer, Request, Route, mlflow_error, parse_time, rpc, status_of
 from modelwright.log import Happened, Log, stream_of
-from modelwright.runtime import (
-    STATUS,
-    Answer,
-    Function,
-    Request,
-    Route,
-    Upload,
-    mlflow_error,
-    parse_time,
-    rpc,
-    status_of,
-)
+from modelwright.runtime import Function, Upload
 from modelwright.storage import Absent, Is, Item, Key, Put, Write
 from modelwright.wiring import Settings, Wiring
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from modelwright.events import Envelope, Event, ProjectApplied, UploadAccepted, Window
 from modelwright.features.jobs import job_stream
+from modelwright.http import Route
 from modelwright.log import new_id
 from modelwright.project import Project, current_key
-from modelwright.runtime import Function, Route
+from modelwright.runtime import Function
 from modelwright.storage import Anything, Put
 from modelwright.team import Team
 from support.http import Exchange, ServedBlobs, deliver, handler_of, memory_wiring, payload, serve

@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any, get_args
 
 from modelwright.events import SOURCE, ScheduleDue, kinds
-from modelwright.runtime import Function, Route
+from modelwright.http import Route
+from modelwright.runtime import Function
 from modelwright.storage import BucketName, TableName
 from modelwright.wiring import Settings
 from template.stack import ROOT, Resource, Stack, handlers, listed, modules_of, target
