@@ -97,7 +97,7 @@ def _note(wiring: Wiring, project: "Project", call: Call, answered: serving.Answ
 
 
 def prove(request: Request, wiring: Wiring) -> Answer:
-    from modelwright.features import proofs
+    from modelwright.features.parity import proofs
 
     call, project = request.call, wiring.project(request.call.workspace)
     stores: dict[str, Any] = {"project": project, "tables": wiring.tables, "log": wiring.log}
@@ -107,14 +107,14 @@ def prove(request: Request, wiring: Wiring) -> Answer:
 
 
 def list_proofs(request: Request, wiring: Wiring) -> dict[str, Any]:
-    from modelwright.features import proofs
+    from modelwright.features.parity import proofs
 
     project = wiring.project(request.call.workspace)
     return proofs.proofs(request.call, request.path["service"], project=project, tables=wiring.tables)
 
 
 def show_proof(request: Request, wiring: Wiring) -> dict[str, Any]:
-    from modelwright.features import proofs
+    from modelwright.features.parity import proofs
 
     project = wiring.project(request.call.workspace)
     return proofs.show(request.call, **request.path, project=project, tables=wiring.tables, blobs=wiring.blobs)

@@ -23,7 +23,7 @@ from modelwright.tracking.maintenance import Upkeep
 from modelwright.wiring import Wiring
 
 if TYPE_CHECKING:
-    from modelwright.features.erasure import Shop
+    from modelwright.features.erasing.erasure import Shop
 
 BACK = timedelta(days=8)
 IN_FLIGHT = timedelta(minutes=5)
@@ -80,7 +80,7 @@ def collect(request: Request, wiring: Wiring) -> object:
 
 
 def ask_erasure(request: Request, wiring: Wiring) -> Answer:
-    from modelwright.features import erasure
+    from modelwright.features.erasing import erasure
 
     body, project = request.parse(erasure.EraseSubject), wiring.project(request.call.workspace)
     identity, salt = new_id(), secrets.token_hex(32)
@@ -91,19 +91,19 @@ def ask_erasure(request: Request, wiring: Wiring) -> Answer:
 
 
 def show_erasure(request: Request, wiring: Wiring) -> object:
-    from modelwright.features import erasure
+    from modelwright.features.erasing import erasure
 
     return erasure.show(request.call, request.path["erasure_id"], tables=wiring.tables, blobs=wiring.blobs)
 
 
 def erase(delivery: Delivery, call: Call, wiring: Wiring) -> None:
-    from modelwright.features import erasure
+    from modelwright.features.erasing import erasure
 
     erasure.follow(delivery, call, shop=shop_of(call, wiring))
 
 
 def sweep_erasures(call: Call, wiring: Wiring) -> None:
-    from modelwright.features import erasure
+    from modelwright.features.erasing import erasure
 
     erasure.sweep(call, shop=lambda: shop_of(call, wiring), tables=wiring.tables)
 

@@ -19,18 +19,9 @@ from modelwright.events import (
     UploadAccepted,
 )
 from modelwright.feast import registry
-from modelwright.features import (
-    adoption,
-    compaction,
-    datasets,
-    freshness,
-    joining,
-    materialization,
-    parity,
-    proofs,
-    refilling,
-    remote,
-)
+from modelwright.features import adoption, compaction, datasets, freshness, joining, materialization, refilling, remote
+from modelwright.features.parity import proof as parity
+from modelwright.features.parity import proofs
 from modelwright.features.plan import Load
 from modelwright.features.rounds import go_round
 from modelwright.http import Request, Route

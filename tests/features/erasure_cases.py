@@ -19,8 +19,9 @@ from modelwright.adapters import erasing
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.context import Call
 from modelwright.events import Delivery, ErasureRequested, Event, SubjectErased, UploadAccepted, kinds
-from modelwright.features import datasets, erasure, materialization, offline, online, packing, serving_log
+from modelwright.features import datasets, materialization, offline, online, packing, serving_log
 from modelwright.features import push as pushes
+from modelwright.features.erasing import erasure
 from modelwright.features.layout import row_key
 from modelwright.log import Log, LogItem, new_id, stream_of
 from modelwright.monitoring import checks, detectors, uploads

@@ -13,12 +13,13 @@ from modelwright import teamcode
 from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.adapters.replay import replays
 from modelwright.context import Call
-from modelwright.features import parity, serving_log
+from modelwright.features import serving_log
 from modelwright.features.history import ARROW, History, canonical, fold
 from modelwright.features.layout import arrival, micros, moment
-from modelwright.features.parity import Stand
-from modelwright.features.parity_report import Report
-from modelwright.features.parity_rows import Row
+from modelwright.features.parity import proof as parity
+from modelwright.features.parity.proof import Stand
+from modelwright.features.parity.report import Report
+from modelwright.features.parity.rows import Row
 from modelwright.log import Log, new_id
 from modelwright.project import Project
 

@@ -29,7 +29,8 @@ from features.erasure_cases import (
 )
 from modelwright.errors import AlreadyHandled, Forbidden, Gone, InvalidInput, NotFound, Unavailable
 from modelwright.events import ErasureRequested, UploadAccepted
-from modelwright.features import erasure, saved, serving_log
+from modelwright.features import saved, serving_log
+from modelwright.features.erasing import erasure
 from modelwright.features.history import decoded
 from modelwright.features.layout import row_key
 from modelwright.project import Project

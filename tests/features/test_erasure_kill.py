@@ -24,7 +24,7 @@ from features.erasure_cases import (
 )
 from modelwright.errors import AlreadyHandled, ConditionFailed
 from modelwright.events import UploadAccepted
-from modelwright.features import erasure
+from modelwright.features.erasing import erasure
 from modelwright.log import Log
 
 _WRITES = ("write", "write_many", "delete_many", "put", "delete", "delete_versions", "copy")

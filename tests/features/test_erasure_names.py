@@ -21,9 +21,9 @@ from features.erasure_cases import (
 )
 from features.erasure_words import own_words, silent
 from modelwright.events import QualityFailed, Window
-from modelwright.features import parity_report
 from modelwright.features.history import decoded
 from modelwright.features.layout import row_key
+from modelwright.features.parity import report as parity_report
 from modelwright.features.push import Push, push
 from modelwright.insights import incidents
 from modelwright.log import new_id

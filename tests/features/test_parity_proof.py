@@ -24,12 +24,14 @@ from features.parity_cases import (
     visits,
 )
 from modelwright.errors import InvalidInput
-from modelwright.features import offline, parity, parity_report, push
+from modelwright.features import offline, push
 from modelwright.features.history import History
 from modelwright.features.layout import PENDING, source_key
-from modelwright.features.parity_moments import OFFSETS_US
-from modelwright.features.parity_report import Report
-from modelwright.features.parity_rows import Row
+from modelwright.features.parity import proof as parity
+from modelwright.features.parity import report as parity_report
+from modelwright.features.parity.moments import OFFSETS_US
+from modelwright.features.parity.report import Report
+from modelwright.features.parity.rows import Row
 from modelwright.features.plan import Load
 from modelwright.project import Project
 from modelwright.storage import Delete

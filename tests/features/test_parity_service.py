@@ -18,10 +18,11 @@ from modelwright.adapters.memory import MemoryBlobs, MemoryTables
 from modelwright.cli import parity as cli
 from modelwright.errors import InvalidInput, Unavailable
 from modelwright.events import Envelope, ParityFailed, ParityProven, ScheduleDue
-from modelwright.features import parity_report, serving_log
+from modelwright.features import serving_log
 from modelwright.features.layout import micros
-from modelwright.features.parity_report import Report
-from modelwright.features.parity_rows import Row
+from modelwright.features.parity import report as parity_report
+from modelwright.features.parity.report import Report
+from modelwright.features.parity.rows import Row
 from modelwright.features.serving_log import Answer, sampled
 from modelwright.governance.access import Grant
 from modelwright.log import Log

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.erasure_cases import decoded_object, stands
+from modelwright.features.erasing.naming import Names
+from modelwright.features.erasing.scrubbing import Search, cleaned, packed_without
+from modelwright.features.erasing.subjects import Ids, Subject
 from modelwright.features.history import decoded, parquet
-from modelwright.features.naming import Names
-from modelwright.features.scrubbing import Search, cleaned, packed_without
-from modelwright.features.subjects import Ids, Subject
 
 ANN = Subject(entity="person", columns={"person": "ann-1912"}, mark="erased-1")
 SEVEN = Subject(entity="person", columns={"person": "7"}, mark="erased-1")

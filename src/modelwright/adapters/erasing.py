@@ -7,7 +7,7 @@ from typing import Any
 
 from modelwright.context import Call
 from modelwright.features import materialization
-from modelwright.features.erasure import Shop
+from modelwright.features.erasing.erasure import Shop
 from modelwright.insights import incidents
 from modelwright.monitoring import store as monitoring
 from modelwright.monitoring.uploads import UNKNOWN

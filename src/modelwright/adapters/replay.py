@@ -21,9 +21,9 @@ from modelwright.features.encoding import Entities
 from modelwright.features.history import ARRIVAL, AVAILABLE, KEY, UNTIL, History, Ints, arrival_ranks, numbers
 from modelwright.features.layout import LATEST, WINDOWS, entity_key, micros, spelled
 from modelwright.features.newest import Mask
-from modelwright.features.parity import Replay as ReplayRows
-from modelwright.features.parity_pairs import Places
-from modelwright.features.parity_rows import excerpt, keys_of, listed
+from modelwright.features.parity.pairs import Places
+from modelwright.features.parity.proof import Replay as ReplayRows
+from modelwright.features.parity.rows import excerpt, keys_of, listed
 from modelwright.features.plan import Load, Plan, plan_of
 from modelwright.features.rows import Row, asked
 from modelwright.project import Project

@@ -71,7 +71,7 @@ def awaited(api: Api, service: str, proof: str, *, pause: Callable[[float], None
 
 def told(found: Mapping[str, Any]) -> list[str]:
     """Return a proof as a person reads it."""
-    from modelwright.features.parity_report import Report, lines
+    from modelwright.features.parity.report import Report, lines
 
     proof = found["proof"]
     if found["report"] is None:

@@ -24,7 +24,7 @@ week since 1970) beside ``<digest>.keys`` (their sorted row keys) and ``<digest>
 ``pushed/<ws>/<source>/<digest>.json``.
 Saved datasets lie in ``datasets/`` with what is said of each beside it (``datasets``); what a job was asked in
 ``jobs/`` and uploads for it in ``entities/``, until it is over (``jobs``).
-What services answered lies in ``serving/`` (``serving_log``), proofs of parity in ``proofs/`` (``parity_report``).
+What services answered lies in ``serving/`` (``serving_log``), proofs of parity in ``proofs/`` (``parity.report``).
 All objects are immutable; the manifest says which ones count.
 
 Times are integers: microseconds since 1970 in UTC; an *hour* is a number of hours since then.

@@ -18,12 +18,12 @@ from modelwright.errors import AlreadyHandled, ConditionFailed, NotFound, Plugin
 from modelwright.events import Delivery, FeaturesMaterialized, UploadAccepted, Window
 from modelwright.features.bounds import LAST_US
 from modelwright.features.derivation import Function, Held, Reason, derive, hold, summable
+from modelwright.features.erasing.receipts import under_way
 from modelwright.features.expectations import judge
 from modelwright.features.fitting import storable
 from modelwright.features.history import ARROW, History, Manifest, canonical, decoded, fold
 from modelwright.features.layout import PENDING, arrival, micros, moment, pushed_path, source_key
 from modelwright.features.plan import Load
-from modelwright.features.receipts import under_way
 from modelwright.features.refreshing import refresh, roll, take_out
 from modelwright.features.rounds import go_round
 from modelwright.features.rows import unpacked

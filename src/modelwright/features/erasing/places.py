@@ -16,13 +16,13 @@ from typing import Any, Protocol, TypeVar
 
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.features.datasets import About, save
+from modelwright.features.erasing.naming import Names
+from modelwright.features.erasing.receipts import Found
+from modelwright.features.erasing.scrubbing import Cleaned, Search, cleaned
+from modelwright.features.erasing.subjects import Ids, Subject
 from modelwright.features.history import decoded, parquet
 from modelwright.features.layout import about_path, spelled
-from modelwright.features.naming import Names
-from modelwright.features.receipts import Found
-from modelwright.features.scrubbing import Cleaned, Search, cleaned
 from modelwright.features.serving_log import Answer, without
-from modelwright.features.subjects import Ids, Subject
 from modelwright.log import canonical
 from modelwright.storage import Anything, Blobs, BucketName, Key, Put, Stored, Tables, Version
 

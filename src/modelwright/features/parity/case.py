@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modelwright.features.history import Ints
-from modelwright.features.parity_report import Cause
-from modelwright.features.parity_rows import Difference, Recomputation, Sample, Values, same
+from modelwright.features.parity.report import Cause
+from modelwright.features.parity.rows import Difference, Recomputation, Sample, Values, same
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from modelwright.features.erasing.places import BATCH, Ground, Held, Objects
+from modelwright.features.erasing.receipts import Found
+from modelwright.features.erasing.retracting import Declarations, delete_all, item_pk, own_items, remade
+from modelwright.features.erasing.scrubbing import document_without, mask_of, packed_without, words_without
 from modelwright.features.history import History, Partition, conformed, decoded
 from modelwright.features.layout import LATEST, WINDOWS, partition_path
-from modelwright.features.places import BATCH, Ground, Held, Objects
-from modelwright.features.receipts import Found
-from modelwright.features.retracting import Declarations, delete_all, item_pk, own_items, remade
-from modelwright.features.scrubbing import document_without, mask_of, packed_without, words_without
 from modelwright.features.settling import Online
 from modelwright.storage import Exists, Is, Item, Key, Put, TableName, every
 

@@ -1,4 +1,4 @@
-"""Proofs of parity as callers see them: asked for, listed, read. ``parity`` makes them.
+"""Proofs of parity as callers see them: asked for, listed, read. ``proof`` makes them.
 
 A proof is asked for by an event and made by ``materialize``; until then its item says that it waits.
 """
@@ -13,7 +13,7 @@ from modelwright.context import Call
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.events import ParityRequested
 from modelwright.features import serving_log
-from modelwright.features.parity_report import Report, path
+from modelwright.features.parity.report import Report, path
 from modelwright.features.rights import known, read_views
 from modelwright.log import Happened, Log, stream_of
 from modelwright.project import Project

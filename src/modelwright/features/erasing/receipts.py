@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelwright.events import DatasetRewritten
-from modelwright.features.subjects import Subject
+from modelwright.features.erasing.subjects import Subject
 from modelwright.storage import Item, Key, Tables, every
 
 BACKUPS = timedelta(days=35)

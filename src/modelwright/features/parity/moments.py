@@ -16,8 +16,8 @@ from modelwright.definitions import MINUTE_US, spoken
 from modelwright.features.aggregates import NEVER
 from modelwright.features.history import AVAILABLE, UNTIL, Ints, numbers
 from modelwright.features.layout import micros, moment
-from modelwright.features.parity_case import Case, Hypothesis, direct, matching
-from modelwright.features.parity_rows import Recomputation, Row, about, altered, events_of, instants, same
+from modelwright.features.parity.case import Case, Hypothesis, direct, matching
+from modelwright.features.parity.rows import Recomputation, Row, about, altered, events_of, instants, same
 
 _HALF_HOURS = [n * 30 for n in range(-28, 29) if n]
 _QUARTERS = [sign * minutes for sign in (-1, 1) for minutes in (345, 525, 765)]

@@ -30,7 +30,7 @@ from modelwright.features.history import (
     numbers,
 )
 from modelwright.features.layout import moment
-from modelwright.features.parity_report import Way
+from modelwright.features.parity.report import Way
 from modelwright.features.plan import Load, compute, functions_of, plan_of
 from modelwright.project import ColumnType, Project, View
 

@@ -17,12 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from modelwright.context import Call
 from modelwright.errors import AlreadyHandled, NotFound, Unavailable
 from modelwright.events import Delivery, ErasureRequested, SubjectErased
-from modelwright.features.expunging import Accepted, Items, Offline, OnlineItems, Uploads, own_partitions
-from modelwright.features.history import History
-from modelwright.features.layout import micros, source_key
-from modelwright.features.naming import Names
-from modelwright.features.places import Answers, Datasets, Ground, Objects, Place, Reports, ancestors, folders
-from modelwright.features.receipts import (
+from modelwright.features.erasing.expunging import Accepted, Items, Offline, OnlineItems, Uploads, own_partitions
+from modelwright.features.erasing.naming import Names
+from modelwright.features.erasing.places import Answers, Datasets, Ground, Objects, Place, Reports, ancestors, folders
+from modelwright.features.erasing.receipts import (
     FOUND,
     SUBJECT,
     Found,
@@ -33,9 +31,11 @@ from modelwright.features.receipts import (
     receipt_path,
     state_key,
 )
-from modelwright.features.retracting import Declarations, Pushes, id_columns
+from modelwright.features.erasing.retracting import Declarations, Pushes, id_columns
+from modelwright.features.erasing.subjects import Ids, Subject, subject_of
+from modelwright.features.history import History
+from modelwright.features.layout import micros, source_key
 from modelwright.features.settling import Online
-from modelwright.features.subjects import Ids, Subject, subject_of
 from modelwright.log import Happened, Log, stream_of, time_of
 from modelwright.project import Project
 from modelwright.storage import Absent, Blobs, Is, Key, Put, TableName, Tables, every

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from modelwright.definitions import MINUTE_US
 from modelwright.features.history import ARRIVAL, AVAILABLE, Ints, numbers
-from modelwright.features.parity_case import Case, Hypothesis, direct, matching
-from modelwright.features.parity_moments import leaks, source_zones, zones
-from modelwright.features.parity_report import Cause
-from modelwright.features.parity_rows import Difference, Recomputation, altered, same
+from modelwright.features.parity.case import Case, Hypothesis, direct, matching
+from modelwright.features.parity.moments import leaks, source_zones, zones
+from modelwright.features.parity.report import Cause
+from modelwright.features.parity.rows import Difference, Recomputation, altered, same
 
 IN_FLIGHT_US = 15 * MINUTE_US
 """Accepted rows are on their way for as long as a function may run."""

@@ -14,12 +14,12 @@ import pyarrow as pa
 from modelwright.features import refreshing, windows
 from modelwright.features.aggregates import NEVER
 from modelwright.features.encoding import entity_codes
+from modelwright.features.erasing.places import Ground, Held, Objects
+from modelwright.features.erasing.receipts import Found
+from modelwright.features.erasing.scrubbing import mask_of
 from modelwright.features.history import ARROW, UNTIL, History, Partition, canonical
 from modelwright.features.layout import LATEST, PENDING, WINDOWS, entity_key, pushed_path, source_key
-from modelwright.features.places import Ground, Held, Objects
-from modelwright.features.receipts import Found
 from modelwright.features.rows import unpacked
-from modelwright.features.scrubbing import mask_of
 from modelwright.features.settling import Online
 from modelwright.project import Project, Source, View
 from modelwright.storage import Anything, Delete, Item, Key, Put, Write, every

@@ -16,7 +16,7 @@ from modelwright.features.aggregates import NEVER
 from modelwright.features.encoding import Entities
 from modelwright.features.history import AVAILABLE, UNTIL, History, Ints, numbers
 from modelwright.features.layout import moment
-from modelwright.features.parity_rows import Row, Sample, events_of, excerpt, keys_of, listed
+from modelwright.features.parity.rows import Row, Sample, events_of, excerpt, keys_of, listed
 from modelwright.features.plan import Plan
 from modelwright.project import ColumnType, Model, Project
 

@@ -2,7 +2,7 @@
 
 Two ways: logged answers (``serving_log``) are compared with the point-in-time join as of their moment, and random
 moments of the history are served again (``Replay``) and compared with the join. What differs is explained by
-``parity_causes``. Report and page lie in the lake under the report's digest; ``ParityProven`` or ``ParityFailed``
+``causes``. Report and page lie in the lake under the report's digest; ``ParityProven`` or ``ParityFailed``
 says so, and gates can ask for it.
 """
 
@@ -17,14 +17,18 @@ import pyarrow as pa
 from modelwright.context import Call
 from modelwright.errors import AlreadyHandled, InvalidInput, NotFound
 from modelwright.events import Delivery, Event, ParityFailed, ParityProven, ParityRequested, Window
-from modelwright.features import parity_pairs, parity_report, proofs, serving_log
+from modelwright.features import serving_log
 from modelwright.features.history import ARROW, History
 from modelwright.features.layout import PENDING, micros, moment, source_key
 from modelwright.features.offline import historical
-from modelwright.features.parity_case import Case
-from modelwright.features.parity_causes import Explained, explained
-from modelwright.features.parity_report import Compared, Counted, Example, Report
-from modelwright.features.parity_rows import (
+from modelwright.features.parity import pairs as parity_pairs
+from modelwright.features.parity import proofs
+from modelwright.features.parity import report as parity_report
+from modelwright.features.parity.case import Case
+from modelwright.features.parity.causes import Explained, explained
+from modelwright.features.parity.proofs import LOOK_BACK, Proof
+from modelwright.features.parity.report import Compared, Counted, Example, Report
+from modelwright.features.parity.rows import (
     Difference,
     Recomputation,
     Row,
@@ -34,7 +38,6 @@ from modelwright.features.parity_rows import (
     listed,
 )
 from modelwright.features.plan import Load, Plan, plan_of
-from modelwright.features.proofs import LOOK_BACK, Proof
 from modelwright.features.serving_log import Answer
 from modelwright.log import Happened, Log, stream_of
 from modelwright.project import Project

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from modelwright.features.naming import Names
-from modelwright.features.subjects import Subject
+from modelwright.features.erasing.naming import Names
+from modelwright.features.erasing.subjects import Subject
 
 T = TypeVar("T")
 GONE: Any = object()

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from modelwright.features import foreign
-from modelwright.features.foreign import GONE
+from modelwright.features.erasing import foreign
+from modelwright.features.erasing.foreign import GONE
+from modelwright.features.erasing.naming import PATHS, QUOTES, TEXTS, Names
+from modelwright.features.erasing.subjects import PREDICTION, Ids, Subject
 from modelwright.features.history import parquet
 from modelwright.features.layout import spelled
-from modelwright.features.naming import PATHS, QUOTES, TEXTS, Names
-from modelwright.features.subjects import PREDICTION, Ids, Subject
 
 Mask = npt.NDArray[np.bool_]
 _PARQUET, _GZIP, _ZLIB = b"PAR1", b"\x1f\x8b", b"\x78"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelwright.features.subjects import Subject
+from modelwright.features.erasing.subjects import Subject
 from modelwright.storage import BucketName
 
 TEXTS = frozenset({"closed", "last_text", "malformed", "reason", "reasons", "text"})
