@@ -6,6 +6,7 @@ computed; ``modelwright.features`` computes it. Spans of time are written as a n
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -93,6 +94,8 @@ class Column(Declared):
         values: the only values that can be true, if they are known.
         decimals: of a number, in how many decimals it is added up; sums and means are exact in this unit, and so the
             same in whatever order rows come.
+        regex: what the whole text of every value must match (Python's syntax).
+        unique: whether no two rows may have the same value.
     """
 
     type: ColumnType
@@ -102,6 +105,85 @@ class Column(Declared):
     values: tuple[str, ...] = ()
     decimals: int = Field(default=6, ge=0, le=12)
     description: str = ""
+    regex: str = ""
+    unique: bool = False
+
+
+class Baseline(Declared):
+    """What new rows of a source are compared with: its *reference*.
+
+    Attributes:
+        kind: ``sliding``: what was accepted in the ``days`` before; ``window``: between ``start`` and ``end``;
+            ``seasonal``: of the ``days`` before only what lies in the same hour of the same weekday; ``training``: the
+            rows on which the champion of ``model`` was trained.
+        days: how far back; 0: the source's ``reference_days``.
+    """
+
+    kind: Literal["sliding", "window", "seasonal", "training"] = "sliding"
+    days: int = Field(default=0, ge=0)
+    start: datetime | None = None
+    end: datetime | None = None
+    model: str = ""
+
+    @model_validator(mode="after")
+    def _says_what_its_kind_needs(self) -> "Baseline":
+        if self.kind == "window" and not (self.start and self.end and self.start < self.end):
+            raise ValueError("a reference of kind window needs a start and an end after it")
+        if self.kind == "training" and not self.model:
+            raise ValueError("a reference of kind training needs the name of a model")
+        return self
+
+
+class DriftPolicy(Declared):
+    """When a source counts as drifted. See ``modelwright.monitoring.verdict``.
+
+    Attributes:
+        reference: what is compared with.
+        every: rows of so long a span are one window, whose files are taken together (``1d``); empty: a file is one.
+        min_rows: smaller windows have no verdict.
+        windows: of so many newest windows...
+        agreeing: ... so many have to say that a column moved.
+        false_discovery: rate of false alarms among all columns and tests of a window (Benjamini & Hochberg).
+        floors: by detector, the smallest effect that matters, where it is not the detector's own.
+        importance: by column, how much it counts in the verdict on the whole; 1 where nothing is said.
+        share: of the importance of all columns, how much must drift for the data set to count as drifted.
+        segments: columns or expressions (``"distance > 1000"``) in whose values drift is looked for too.
+        ignore: columns that nobody looks at; the key and times never are.
+        multivariate: names of detectors that look at all columns at once.
+        compatibility: the choices and thresholds of another tool instead of all this.
+    """
+
+    reference: Baseline = Field(default_factory=Baseline)
+    every: SpanOrNone = ""
+    min_rows: int = Field(default=100, ge=10)
+    windows: int = Field(default=3, ge=1)
+    agreeing: int = Field(default=2, ge=1)
+    false_discovery: float = Field(default=0.05, gt=0, lt=1)
+    floors: dict[str, float] = Field(default_factory=dict)
+    importance: dict[str, float] = Field(default_factory=dict)
+    share: float = Field(default=0.3, gt=0, le=1)
+    segments: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    multivariate: tuple[str, ...] = ()
+    compatibility: Literal["", "evidently", "nannyml", "sagemaker"] = ""
+
+    @model_validator(mode="after")
+    def _can_agree(self) -> "DriftPolicy":
+        if self.agreeing > self.windows:
+            raise ValueError(f"{self.agreeing} of {self.windows} windows cannot agree")
+        return self
+
+
+class Healing(Declared):
+    """How quarantined files of a source are repaired. See ``modelwright.monitoring.healing``.
+
+    Attributes:
+        rules: names of the repairs that may be tried; none: people repair.
+        impute: by column, the stated rule by which missing values are filled: ``median``, ``mode`` or a value.
+    """
+
+    rules: tuple[str, ...] = ("renamed_column", "unit_change", "type_coercion", "deduplication", "late_file")
+    impute: dict[str, str | float] = Field(default_factory=dict)
 
 
 class Derived(Declared):
@@ -131,7 +213,12 @@ class Source(Described):
         labels: whether these are labels that arrive late, for predictions made before.
         reference_days: accepted uploads of so many days before a file are what it is compared with.
         checks: names of the plugins that judge its files.
+        check_options: by check, what it is made with instead of its defaults, ``{block = 0.3}``.
+        severity: by check, ``warn`` or ``block`` for whatever it finds.
+        rules: by name, an expression over a row's columns that has to hold: ``"landed >= departed"``.
         detectors: names of the plugins that look for drift in them.
+        drift: when they count as drifted.
+        healing: how what is held back is repaired.
     """
 
     prefix: str = ""
@@ -150,7 +237,12 @@ class Source(Described):
         "range",
         "unknown_categories",
     )
+    check_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    severity: dict[str, Literal["warn", "block"]] = Field(default_factory=dict)
+    rules: dict[Name, str] = Field(default_factory=dict)
     detectors: tuple[str, ...] = ("ks", "chi_square", "missing", "unseen")
+    drift: DriftPolicy = Field(default_factory=DriftPolicy)
+    healing: Healing = Field(default_factory=Healing)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Source":

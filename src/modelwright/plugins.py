@@ -17,6 +17,8 @@ from modelwright.project import GatePolicy
 Kind = Literal[
     "detectors",
     "checks",
+    "repairs",
+    "estimators",
     "gates",
     "gates.full",
     "triggers",

@@ -19,13 +19,16 @@ from pydantic import Field, model_validator
 
 from modelwright.definitions import (
     Aggregate,
+    Baseline,
     Column,
     ColumnType,
     Declared,
     Derived,
     Described,
+    DriftPolicy,
     Entity,
     Expected,
+    Healing,
     Name,
     OnDemand,
     Service,
@@ -40,13 +43,16 @@ from modelwright.storage import Key, Tables
 DAY_S = 86_400
 __all__ = [
     "Aggregate",
+    "Baseline",
     "Column",
     "ColumnType",
     "Declared",
     "Derived",
     "Described",
+    "DriftPolicy",
     "Entity",
     "Expected",
+    "Healing",
     "Name",
     "OnDemand",
     "Service",
@@ -58,11 +64,36 @@ __all__ = [
 
 
 class Label(Declared):
-    """What a model predicts: is ``column`` of a label source above a threshold?"""
+    """What a model predicts: whether ``column`` of a label source is above a threshold, or the column itself.
+
+    Attributes:
+        above: the threshold of a yes or no; None where the value itself is predicted.
+    """
 
     source: str
     column: str
-    above: float
+    above: float | None = None
+
+
+class Fairness(Declared):
+    """Whose groups a model must treat alike.
+
+    Attributes:
+        group: the request column or expression that names them.
+        metric: ``demographic_parity`` (rates of a positive answer), ``equal_opportunity`` (of these among true
+            positives), ``equalized_odds``, ``accuracy`` or ``calibration``.
+        tolerance: the largest difference between groups that is allowed.
+        threshold: from which score on an answer is positive.
+        min_rows: smaller groups are not judged.
+    """
+
+    group: str
+    metric: Literal["demographic_parity", "equal_opportunity", "equalized_odds", "accuracy", "calibration"] = (
+        "equalized_odds"
+    )
+    tolerance: float = Field(default=0.1, gt=0, lt=1)
+    threshold: float = 0.5
+    min_rows: int = Field(default=200, ge=10)
 
 
 class MonitoringPolicy(Declared):
@@ -74,6 +105,10 @@ class MonitoringPolicy(Declared):
         auc_fall: a smaller fall of the AUC does not matter.
         calibration_gap: a smaller difference of mean score and observed rate does not matter.
         alpha: chance of a false alarm per look, over all comparisons.
+        error_rise: of a task without AUC, the share of the first error by which a rise does not matter.
+        segments: request columns or expressions by whose values figures are measured too.
+        fairness: whose groups must be treated alike.
+        estimators: names of what estimates performance while labels are missing, ``cbpe`` or ``dle``.
     """
 
     min_rows: int = Field(default=500, ge=2)
@@ -81,6 +116,10 @@ class MonitoringPolicy(Declared):
     auc_fall: float = 0.02
     calibration_gap: float = 0.02
     alpha: float = Field(default=0.05, gt=0, lt=1)
+    error_rise: float = Field(default=0.05, ge=0)
+    segments: tuple[str, ...] = ()
+    fairness: tuple[Fairness, ...] = ()
+    estimators: tuple[str, ...] = ()
 
 
 class RetrainingPolicy(Declared):
@@ -97,6 +136,11 @@ class RetrainingPolicy(Declared):
         budget: money per calendar month, in US dollars.
         reserve: money reserved per training.
         trainer: name of a trainer plugin.
+        trainer_options: what the trainer is told besides: an instance type, a state machine, a search space.
+        queue: whether triggers that come while a training or rollout is on wait for their turn; else they are refused.
+        queue_limit: how many may wait.
+        min_gain: the expected gain (what trainings of the past brought, or the fall since the champion was new) below
+            which a training is not worth its price.
     """
 
     triggers: tuple[str, ...] = ("performance", "age", "manual")
@@ -109,7 +153,11 @@ class RetrainingPolicy(Declared):
     budget: float = 5.0
     reserve: float = 0.05
     trainer: str = "lambda"
+    trainer_options: dict[str, Any] = Field(default_factory=dict)
     veto_on_quarantine: bool = True
+    queue: bool = False
+    queue_limit: int = Field(default=100, ge=1, le=1000)
+    min_gain: float = Field(default=0.0, ge=0)
 
 
 Environment = Literal["dev", "staging", "prod"]
@@ -199,19 +247,35 @@ class Model(Service):
 
     Attributes:
         id_column: request column that names a prediction; labels join by it.
-        trainer: ``module:function`` in the team's code: ``(frame, labels, parameters) -> model``.
+        trainer: ``module:function`` in the team's code: ``(frame, labels, parameters) -> model``; with the built-in
+            search ``automl`` nothing has to be named.
+        task: what kind of answer it gives: a probability, a number, an order within a group, a number of the future.
+        rank_by: of a ranking, the request column whose equal values make one list.
+        season: of forecasting, after how many steps the naive forecast repeats itself.
         environments: by environment (``dev``, ``staging``, ``prod``), what its policy says otherwise than ``gates``.
     """
 
     id_column: str
     label: Label
-    trainer: str
+    task: Literal["classification", "regression", "ranking", "forecasting"] = "classification"
+    rank_by: str = ""
+    season: int = Field(default=1, ge=1)
+    trainer: str = ""
     parameters: dict[str, float] = Field(default_factory=dict)
     monitoring: MonitoringPolicy = Field(default_factory=MonitoringPolicy)
     retraining: RetrainingPolicy = Field(default_factory=RetrainingPolicy)
     gates: GatePolicy = Field(default_factory=GatePolicy)
     rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
     environments: dict[Environment, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _task_fits_label(self) -> "Model":
+        if (self.task == "classification") != (self.label.above is not None):
+            said = "needs a label with a threshold, above" if self.task == "classification" else "takes no threshold"
+            raise ValueError(f"a model of task {self.task} {said}")
+        if self.task == "ranking" and not self.rank_by:
+            raise ValueError("a model of task ranking needs rank_by, the request column that makes a list")
+        return self
 
     @model_validator(mode="after")
     def _environments_are_policies(self) -> "Model":

@@ -60,8 +60,60 @@ class QuarantineReleased(Event):
     reason: str
 
 
+class QuarantineRepaired(Event):
+    """Held-back data was repaired by rules, passed quality, and goes on as if it had landed so.
+
+    Attributes:
+        rules: ``name@version`` in the order in which they were applied.
+        repaired_key: the repaired file, in the lake; the original stays where it was.
+        log_key: what was changed, cell by cell or by formula, from which the original follows to the byte.
+    """
+
+    source: str
+    quarantine_id: str
+    upload_key: str
+    upload_version: str
+    rules: tuple[str, ...]
+    rows: int
+    repaired_key: str
+    log_key: str
+
+
+class RepairAsked(Event):
+    """No rule, or more than one, fits what is held back: a person has to say which.
+
+    Attributes:
+        choices: repairs that are plausible, as ``rule@version: what it would do``; none: nothing is known to help.
+    """
+
+    source: str
+    quarantine_id: str
+    choices: tuple[str, ...]
+    reason: str
+
+
+class RepairReverted(Event):
+    """A repair was taken back: what it had released is retracted, and the original is in quarantine again."""
+
+    source: str
+    quarantine_id: str
+    repaired_key: str
+    reason: str
+
+
 class ColumnDrift(Value):
-    """One column's verdict."""
+    """One column's verdict.
+
+    Attributes:
+        column: its name; several joined by commas where a detector looks at them together.
+        drifted: whether so many windows agree.
+        p_adjusted: corrected over all columns and tests of the window.
+        since: start of the first window in which it moved.
+        segment: ``carrier = UA``; empty for all rows.
+        reference: what was compared with, in words.
+        weight: its importance.
+        text: what moved and by how much, in words and figures.
+    """
 
     column: str
     detector: str
@@ -69,15 +121,32 @@ class ColumnDrift(Value):
     floor: float
     p_value: float
     drifted: bool
+    p_adjusted: float | None = None
+    since: datetime | None = None
+    segment: str = ""
+    reference: str = ""
+    weight: float = 1.0
+    text: str = ""
 
 
 class DriftDetected(Event):
-    """The distribution of a source moved against its reference; evidence, never alone a reason to retrain."""
+    """The distribution of a source moved against its reference; evidence, never alone a reason to retrain.
+
+    Attributes:
+        rows: of the window.
+        share: of the importance of all columns, how much drifts.
+        dataset: whether that is enough for the data set as a whole.
+        report_key: the report, in the lake.
+    """
 
     source: str
     window: Window
     reference: str
     columns: tuple[ColumnDrift, ...]
+    rows: int | None = None
+    share: float | None = None
+    dataset: bool | None = None
+    report_key: str = ""
 
 
 class FeaturesMaterialized(Event):

@@ -1,5 +1,6 @@
 """Events of what people are told: webhooks and incidents."""
 
+from datetime import datetime
 from typing import Literal
 
 from modelwright.events.envelope import Event
@@ -44,3 +45,50 @@ class IncidentClosed(Event):
 
     incident_id: str
     reason: str
+
+
+class SilenceChanged(Event):
+    """Alerts of some subjects are kept back until a time, or not any more.
+
+    Attributes:
+        subject: incidents whose subject is this or begins with it, if it ends in a slash.
+    """
+
+    silence_id: str
+    change: Literal["created", "ended"]
+    subject: str
+    until: datetime
+    reason: str
+
+
+class AlertFailed(Event):
+    """A notifier did not take an alert; the others did what they could."""
+
+    notifier: str
+    incident_id: str
+    reason: str
+
+
+class AnomalyDetected(Event):
+    """A series of figures left the band that its own past makes likely.
+
+    Attributes:
+        series: ``model/flights/auc``, ``function/predict/errors``.
+        low: of the band.
+        high: of the band.
+    """
+
+    series: str
+    at: datetime
+    value: float
+    low: float
+    high: float
+    text: str
+
+
+class AnomalyEnded(Event):
+    """A series is within its band again."""
+
+    series: str
+    at: datetime
+    value: float

@@ -1,5 +1,7 @@
 """Events of what models do in production, as the labels tell."""
 
+from pydantic import Field
+
 from modelwright.events.envelope import Estimate, Event, Value, Window
 
 
@@ -11,6 +13,9 @@ class Performance(Value):
         rows: labelled predictions.
         positives: of these, with a positive label.
         mean_score: mean predicted probability.
+        brier: of a classification.
+        metrics: every figure of its task by name.
+        segment: ``carrier = UA``; empty for all rows.
     """
 
     version: int
@@ -18,7 +23,9 @@ class Performance(Value):
     positives: int
     mean_score: float
     auc: Estimate | None = None
-    brier: Estimate
+    brier: Estimate | None = None
+    metrics: dict[str, Estimate] = Field(default_factory=dict)
+    segment: str = ""
 
 
 class Comparison(Value):
@@ -46,6 +53,7 @@ class PerformanceMeasured(Event):
         labelled_key: the object with the joined rows; empty when there are none.
         quarantined: sources that feed the model and are in quarantine over this window; its scores may be
             wrong for that reason alone, so they let no rollout advance.
+        segments: figures by values of the columns or expressions of the model's monitoring policy.
     """
 
     model: str
@@ -58,6 +66,7 @@ class PerformanceMeasured(Event):
     canary_comparisons: tuple[Comparison, ...]
     labelled_key: str = ""
     quarantined: tuple[str, ...] = ()
+    segments: tuple[Performance, ...] = ()
 
 
 class PerformanceDegraded(Event):
@@ -70,3 +79,65 @@ class PerformanceDegraded(Event):
     value: Estimate
     reference: float
     reason: str
+
+
+class PerformanceEstimated(Event):
+    """How a version probably does, before labels come.
+
+    Attributes:
+        estimator: ``cbpe`` or ``dle``.
+        rows: predictions of the window.
+        reference: the figure on the labelled rows that the estimator was fitted on.
+        degraded: whether the whole interval is beyond the bound of those rows.
+        assumes: what has to hold for the estimate to be true.
+    """
+
+    model: str
+    version: int
+    window: Window
+    estimator: str
+    metric: str
+    rows: int
+    value: Estimate
+    reference: float
+    degraded: bool
+    assumes: str
+
+
+class FairnessBroken(Event):
+    """Groups are treated differently, by more than is tolerated and than chance explains."""
+
+    model: str
+    version: int
+    window: Window
+    group: str
+    metric: str
+    worst: str
+    best: str
+    difference: Estimate
+    tolerance: float
+    reason: str
+
+
+class FairnessRestored(Event):
+    """A group and metric that were broken are within the tolerance again."""
+
+    model: str
+    group: str
+    metric: str
+
+
+class AttributionDrifted(Event):
+    """The model rests on other features than it did on the rows it was trained on.
+
+    Attributes:
+        ndcg: agreement of the two rankings by attribution, 1 for the same (SageMaker Clarify's measure; .9 alarms).
+        features: of the largest changes, ``name: then -> now``.
+    """
+
+    model: str
+    version: int
+    window: Window
+    ndcg: float
+    floor: float
+    features: tuple[str, ...]

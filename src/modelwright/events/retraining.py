@@ -4,7 +4,12 @@ from modelwright.events.envelope import Estimate, Event, Value, Window
 
 
 class TrainingRequested(Event):
-    """A training was decided and its budget reserved."""
+    """A training was decided and its budget reserved.
+
+    Attributes:
+        expected_gain: of the model's metric, by which the new model is expected to be better; None: nobody can say.
+        gain_text: where that figure comes from.
+    """
 
     training_id: str
     model: str
@@ -14,6 +19,22 @@ class TrainingRequested(Event):
     window: Window
     champion: int | None
     reserved: float
+    expected_gain: float | None = None
+    gain_text: str = ""
+
+
+class TrainingQueued(Event):
+    """A trigger came while a training or a rollout was on; it waits for its turn.
+
+    Attributes:
+        place: in the queue, from 1.
+    """
+
+    model: str
+    trigger: str
+    reason: str
+    queue_id: str
+    place: int
 
 
 class TrainingDeclined(Event):

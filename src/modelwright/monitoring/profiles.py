@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelwright.monitoring.distributions import Distribution
 from modelwright.project import ColumnType, Source
 
 Floats = npt.NDArray[np.float64]
@@ -70,6 +71,12 @@ class ColumnProfile(BaseModel):
     def grid(self) -> Floats:
         """The quantiles as an array."""
         return np.asarray(self.quantiles, dtype=np.float64)
+
+    @cached_property
+    def distribution(self) -> Distribution:
+        """The numbers, as detectors see them."""
+        points, weights = np.unique(self.grid, return_counts=True)
+        return Distribution(points, np.asarray(weights * (self.count / max(1, len(self.quantiles))), dtype=np.float64))
 
     def cumulative(self, points: Floats) -> Floats:
         """Return the share of values at or below each point, from the quantiles (off by at most 1/QUANTILES)."""
