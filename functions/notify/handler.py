@@ -2,14 +2,24 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from modelwright.context import Call
 from modelwright.errors import AlreadyHandled
-from modelwright.events import Delivery, Event, IncidentOpened, ScheduleDue
+from modelwright.events import (
+    Delivery,
+    Event,
+    IncidentClosed,
+    IncidentOpened,
+    PerformanceMeasured,
+    ScheduleDue,
+    TrainingCompleted,
+)
 from modelwright.http import Request, Route, RouteHandler, protocol
-from modelwright.insights import alerts, deliveries, incidents, webhooks
+from modelwright.insights import deliveries, incidents, webhooks
 from modelwright.insights.webhook_events import LISTENABLE
+from modelwright.plugins import load
 from modelwright.runtime import Consumer, Function
 from modelwright.wiring import Wiring
 
@@ -20,12 +30,41 @@ def follow(delivery: Delivery, call: Call, wiring: Wiring) -> None:
     incidents.follow(delivery, call, tables=wiring.tables, log=wiring.log)
 
 
-def alert(delivery: Delivery, _: Call, wiring: Wiring) -> None:
-    from modelwright.adapters.sns import SnsTopic
+def alerting(w: Wiring) -> Any:
+    from modelwright.insights.alerts import Desk
 
-    arn = wiring.settings.environment.get("MODELWRIGHT_ALERT_TOPIC", "")
-    topic = wiring.cache.setdefault("topic", SnsTopic(arn) if arn else None)
-    alerts.alert(delivery, topic=topic, log=wiring.log)
+    return w.cache.setdefault("alerting", Desk(w.tables, w.log, notifiers(w), topic=has_topic(w)))
+
+
+def notifiers(w: Wiring) -> Any:
+    def made(name: str) -> Any:
+        known = w.cache.setdefault("notifiers", {})
+        if name not in known:
+            known[name] = load("notifiers", name)(w.settings.environment, outbound(w))
+        return known[name]
+
+    return made
+
+
+def has_topic(w: Wiring) -> bool:
+    return bool(w.settings.environment.get("MODELWRIGHT_ALERT_TOPIC"))
+
+
+def alert(delivery: Delivery, call: Call, w: Wiring) -> None:
+    if alerting(w).opened(delivery, call):
+        from modelwright.adapters.cloudwatch import count_alert
+
+        count_alert(delivery.event.severity)
+
+
+def resolve(delivery: Delivery, call: Call, w: Wiring) -> None:
+    alerting(w).closed(delivery, call)
+
+
+def measured(delivery: Delivery, call: Call, w: Wiring) -> None:
+    from modelwright.insights import anomalies
+
+    anomalies.follow(delivery, call, tables=w.tables, log=w.log)
 
 
 def outbound(w: Wiring) -> Any:
@@ -61,7 +100,17 @@ def told(first: Consumer | None) -> Consumer:
 
 
 def retry(_: ScheduleDue, call: Call, w: Wiring) -> None:
+    alerting(w).sweep(call)
     courier(w).retry(call)
+
+
+def look_at_itself(_: ScheduleDue, call: Call, w: Wiring) -> None:
+    """Take what the functions did since the day before: CloudWatch asks a cent per thousand series."""
+    if stack := w.settings.environment.get("MODELWRIGHT_MEASURED_STACK"):
+        from modelwright.adapters.cloudwatch import FunctionMetrics
+        from modelwright.insights import anomalies
+
+        anomalies.watch(call, FunctionMetrics(stack), call.now - timedelta(days=1), tables=w.tables, log=w.log)
 
 
 def redeliver(r: Request, w: Wiring) -> Any:
@@ -112,9 +161,78 @@ def routes(base: str, *, ours: bool) -> tuple[Route, ...]:
     )
 
 
+def alert_routes() -> tuple[Route, ...]:
+    """Return the routes of channels, silences, incidents and series; each use case is imported when it is asked for."""
+
+    def channels(r: Request, w: Wiring) -> Any:
+        from modelwright.insights import notices
+
+        known = {"tables": w.tables, "notifiers": notifiers(w)}
+        if r.method == "POST":
+            return {"channel": notices.save_channel(r.call, r.told(notices.SaveChannel), **known)}
+        return {"channels": notices.list_channels(r.call, topic=has_topic(w), **known)}
+
+    def channel(r: Request, w: Wiring) -> Any:
+        from modelwright.insights import notices
+
+        if r.method == "DELETE":
+            return notices.remove_channel(r.call, r.told(notices.OfChannel), tables=w.tables)
+        known = {"tables": w.tables, "notifiers": notifiers(w), "topic": has_topic(w)}
+        return notices.try_channel(r.call, r.told(notices.OfChannel), **known)
+
+    def silences(r: Request, w: Wiring) -> Any:
+        from modelwright.insights import silences as kept
+
+        if r.method == "POST":
+            made = kept.make_silence(r.call, r.told(kept.MakeSilence), tables=w.tables, log=w.log)
+            return {"silence": made.model_dump(mode="json")}
+        return {"silences": kept.list_silences(r.call, tables=w.tables)}
+
+    def unsilence(r: Request, w: Wiring) -> Any:
+        from modelwright.insights import silences as kept
+
+        return kept.end_silence(r.call, r.told(kept.OfSilence), tables=w.tables, log=w.log)
+
+    def close(r: Request, w: Wiring) -> Any:
+        return {"incident": incidents.close(r.call, r.told(incidents.CloseIncident), tables=w.tables, log=w.log)}
+
+    def series(r: Request, w: Wiring) -> Any:
+        from modelwright.insights import anomalies
+
+        return anomalies.show(r.call, r.told(anomalies.OfSeries), tables=w.tables)
+
+    base = "/v1/alerts"
+    return (
+        Route("GET", f"{base}/channels", channels),
+        Route("POST", f"{base}/channels", channels),
+        Route("DELETE", f"{base}/channels/<channel>", channel),
+        Route("POST", f"{base}/channels/<channel>/test", channel),
+        Route("GET", f"{base}/silences", silences),
+        Route("POST", f"{base}/silences", silences),
+        Route("DELETE", f"{base}/silences/<silence_id>", unsilence),
+        Route("POST", f"{base}/incidents/<incident_id>/close", close),
+        Route("GET", f"{base}/series", series),
+    )
+
+
+def both(one: Consumer, other: Consumer) -> Consumer:
+    """Return what does two things on an event, each of which marks the delivery under a name of its own."""
+
+    def consume(delivery: Delivery, call: Call, w: Wiring) -> None:
+        with suppress(AlreadyHandled):
+            other(delivery.model_copy(update={"consumer": f"{delivery.consumer}/series"}), call, w)
+        one(delivery, call, w)
+
+    return consume
+
+
 FIRST: Mapping[type[Event], Consumer] = {
-    **dict.fromkeys([*incidents.OPENS, *incidents.CLOSES], follow), IncidentOpened: alert
-}  # fmt: skip
+    **dict.fromkeys([*incidents.OPENS, *incidents.CLOSES], follow),
+    IncidentOpened: alert,
+    IncidentClosed: resolve,
+    PerformanceMeasured: measured,
+    TrainingCompleted: both(follow, measured),
+}
 
 handler = Function(
     "notify",
@@ -122,6 +240,7 @@ handler = Function(
     routes=(
         *routes(MLFLOW, ours=False),
         *routes(OURS, ours=True),
+        *alert_routes(),
         Route(
             "GET",
             f"{OURS}/<webhook_id>/deliveries",
@@ -133,5 +252,5 @@ handler = Function(
         kind: told(FIRST.get(kind)) if kind in LISTENABLE else FIRST[kind]
         for kind in dict.fromkeys([*FIRST, *LISTENABLE])
     },
-    schedules={"sweep": retry},
+    schedules={"sweep": retry, "maintain": look_at_itself},
 )

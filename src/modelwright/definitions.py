@@ -6,7 +6,7 @@ computed; ``modelwright.features`` computes it. Spans of time are written as a n
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,12 @@ def _span(text: str) -> str:
     return text
 
 
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+Instant = Annotated[datetime, AfterValidator(_utc)]
+"""A time in UTC, which one without a zone is meant to be."""
 Span = Annotated[str, AfterValidator(_span)]
 SpanOrNone = Annotated[str, AfterValidator(lambda text: text and _span(text))]
 """Empty where there is none."""
@@ -117,12 +123,15 @@ class Baseline(Declared):
             ``seasonal``: of the ``days`` before only what lies in the same hour of the same weekday; ``training``: the
             rows on which the champion of ``model`` was trained.
         days: how far back; 0: the source's ``reference_days``.
+        start: of a ``window``.
+        end: of a ``window``.
+        model: whose champion, of kind ``training``.
     """
 
     kind: Literal["sliding", "window", "seasonal", "training"] = "sliding"
     days: int = Field(default=0, ge=0)
-    start: datetime | None = None
-    end: datetime | None = None
+    start: Instant | None = None
+    end: Instant | None = None
     model: str = ""
 
     @model_validator(mode="after")
@@ -182,7 +191,18 @@ class Healing(Declared):
         impute: by column, the stated rule by which missing values are filled: ``median``, ``mode`` or a value.
     """
 
-    rules: tuple[str, ...] = ("renamed_column", "unit_change", "type_coercion", "deduplication", "late_file")
+    rules: tuple[str, ...] = (
+        "encoding",
+        "delimiter",
+        "renamed_column",
+        "swapped_columns",
+        "unit_change",
+        "type_coercion",
+        "time_zones",
+        "deduplication",
+        "imputation",
+        "late_file",
+    )
     impute: dict[str, str | float] = Field(default_factory=dict)
 
 
@@ -236,11 +256,21 @@ class Source(Described):
         "volume",
         "range",
         "unknown_categories",
+        "uniqueness",
+        "text_shape",
+        "swapped_columns",
+        "encoding",
+        "future_dates",
+        "time_zones",
+        "late_file",
+        "freshness",
+        "truncated_file",
+        "schema",
     )
     check_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     severity: dict[str, Literal["warn", "block"]] = Field(default_factory=dict)
     rules: dict[Name, str] = Field(default_factory=dict)
-    detectors: tuple[str, ...] = ("ks", "chi_square", "missing", "unseen")
+    detectors: tuple[str, ...] = ("ks", "chi_square", "missing", "infinite", "unseen", "range", "type")
     drift: DriftPolicy = Field(default_factory=DriftPolicy)
     healing: Healing = Field(default_factory=Healing)
 

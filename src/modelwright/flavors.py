@@ -34,7 +34,18 @@ Folder = Callable[[str], bytes]
 SingleThread = Callable[[], AbstractContextManager[Any]]
 
 Scorer = Callable[["pd.DataFrame"], list[float]]
-"""Returns the probability of each row of a frame."""
+"""Returns the probability of each row of a frame, or, wrapped as ``Numbers``, a number of any size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A scorer whose answers are no probabilities: of a regression, a forecast or a ranking."""
+
+    scorer: Scorer
+
+    def __call__(self, frame: "pd.DataFrame") -> list[float]:
+        """Return a number for each row of a frame."""
+        return self.scorer(frame)
 
 
 class Flavor(Protocol):
@@ -58,7 +69,10 @@ Flavors = Callable[[str], Flavor]
 
 
 class Sklearn:
-    """Pickled estimators with ``predict_proba``; the probability of the second class is the score."""
+    """Pickled estimators: with ``predict_proba`` the probability of the second class is the score.
+
+    What has no classes either, only ``predict``, gives numbers.
+    """
 
     def load(self, read: Folder, options: dict[str, Any]) -> Scorer:
         """See ``Flavor``."""
@@ -67,9 +81,12 @@ class Sklearn:
             estimator = pickle.loads(read(str(options.get("pickled_model", MODEL_FILE))))  # noqa: S301
         except (pickle.UnpicklingError, ImportError, AttributeError, EOFError, ValueError, TypeError) as error:
             raise PluginError(f"its pickle does not load: {type(error).__name__}: {error}") from error
-        if not hasattr(estimator, "predict_proba"):
+        if hasattr(estimator, "predict_proba"):
+            return _in_blocks(lambda block: estimator.predict_proba(block)[:, 1].tolist(), single_thread())
+        if hasattr(estimator, "classes_") or not hasattr(estimator, "predict"):
             raise PluginError(f"a {type(estimator).__name__} has no predict_proba")
-        return _in_blocks(lambda block: estimator.predict_proba(block)[:, 1].tolist(), single_thread())
+        numbers = _in_blocks(lambda block: [float(value) for value in estimator.predict(block)], single_thread())
+        return Numbers(numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +101,28 @@ class OpenModel:
     digest: str
     scorer: Scorer
 
+    @property
+    def probabilities(self) -> bool:
+        """Whether its scores are probabilities."""
+        return not isinstance(self.scorer, Numbers)
+
     def score(self, frame: "pd.DataFrame") -> list[float]:
-        """Return one probability per row.
+        """Return one probability, or number, per row.
 
         Raises:
-            Unavailable: the model cannot score this frame, or what it says are no probabilities.
+            Unavailable: the model cannot score this frame, or what it says are no probabilities (finite numbers).
         """
         try:
             scores = self.scorer(frame)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise Unavailable(f"{self.name} cannot score: {type(error).__name__}: {error}") from error
-        if len(scores) != len(frame) or not all(math.isfinite(s) and 0.0 <= s <= 1.0 for s in scores):
-            raise Unavailable(f"{self.name} gave {len(scores)} scores for {len(frame)} rows, or no probabilities")
+        if len(scores) != len(frame) or not all(map(self._fits, scores)):
+            meant = "probabilities" if self.probabilities else "finite numbers"
+            raise Unavailable(f"{self.name} gave {len(scores)} scores for {len(frame)} rows, or no {meant}")
         return scores
+
+    def _fits(self, score: float) -> bool:
+        return math.isfinite(score) and (not self.probabilities or 0.0 <= score <= 1.0)
 
 
 def open_model(name: str, artifact_key: str, *, digest: str, blobs: Blobs, flavors: Flavors) -> OpenModel:

@@ -16,6 +16,8 @@ from modelwright.project import GatePolicy
 
 Kind = Literal[
     "detectors",
+    "detectors.rows",
+    "detectors.streams",
     "checks",
     "repairs",
     "estimators",

@@ -12,6 +12,8 @@ applied project   ``WS#<ws>#PROJECT``         ``<digest>``
 ================  ==========================  =============
 """
 
+import ast
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -106,12 +108,14 @@ class MonitoringPolicy(Declared):
         calibration_gap: a smaller difference of mean score and observed rate does not matter.
         alpha: chance of a false alarm per look, over all comparisons.
         error_rise: of a task without AUC, the share of the first error by which a rise does not matter.
-        segments: request columns or expressions by whose values figures are measured too.
+        segments: request columns, inputs (as ``feature_<name>``) or expressions, by whose values figures are measured.
         fairness: whose groups must be treated alike.
         estimators: names of what estimates performance while labels are missing, ``cbpe`` or ``dle``.
+        streams: names of detectors that are told the champion's errors one by one, ``adwin``, ``ddm``, ``hddm_a``,
+            ``kswin`` or ``page_hinkley``: they speak sooner than windows, and more often of nothing.
     """
 
-    min_rows: int = Field(default=500, ge=2)
+    min_rows: int = Field(default=300, ge=2)
     look_backs: tuple[int, ...] = (1, 2)
     auc_fall: float = 0.02
     calibration_gap: float = 0.02
@@ -120,6 +124,7 @@ class MonitoringPolicy(Declared):
     segments: tuple[str, ...] = ()
     fairness: tuple[Fairness, ...] = ()
     estimators: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
 
 
 class RetrainingPolicy(Declared):
@@ -148,7 +153,7 @@ class RetrainingPolicy(Declared):
     holdout_days: int = 7
     cooldown_days: int = 21
     retry_hours: int = 24
-    max_age_days: int = 56
+    max_age_days: int = 84
     min_new_labels: int = 20_000
     budget: float = 5.0
     reserve: float = 0.05
@@ -278,6 +283,35 @@ class Model(Service):
         return self
 
     @model_validator(mode="after")
+    def _task_can_be_watched_so(self) -> "Model":
+        watched = self.monitoring
+        if watched.fairness and self.task != "classification":
+            raise ValueError(f"fairness compares answers of yes or no: a model of task {self.task} gives none")
+        if "cbpe" in watched.estimators and self.task != "classification":
+            raise ValueError(f"the estimator cbpe needs probabilities: a model of task {self.task} gives none")
+        if watched.estimators and self.task == "ranking":
+            raise ValueError("of a model of task ranking nothing can be estimated without labels")
+        if self.rank_by and self.rank_by not in self.request:
+            raise ValueError(f"rank_by names {self.rank_by}, which is no request column: {', '.join(self.request)}")
+        known = {*self.request, *(f"feature_{name}" for name in self.inputs)}
+        for expression in (*watched.segments, *(fairness.group for fairness in watched.fairness)):
+            if unknown := sorted(_columns_of(expression) - known):
+                told = f"{expression!r} names {', '.join(unknown)}, which is neither asked nor fed"
+                raise ValueError(f"{told}: there are {', '.join(sorted(known))}")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_trains(self) -> "Model":
+        if not self.trainer and self.retraining.trainer != "automl" and self.task != "ranking":
+            raise ValueError(
+                "trainer must be module:function, such as trainer:train, or retraining.trainer must be automl, "
+                "the built-in search, for which nothing has to be named"
+            )
+        if self.retraining.trainer == "automl" and self.task == "ranking":
+            raise ValueError("the trainer automl searches for classification, regression and forecasting, not ranking")
+        return self
+
+    @model_validator(mode="after")
     def _environments_are_policies(self) -> "Model":
         for environment in self.environments:
             self.policy(environment)
@@ -365,6 +399,16 @@ class Project(Declared):
                 return name
         prefixes = ", ".join(s.prefix for s in self.sources.values() if s.prefix)
         raise NotFound(f"no source of project {self.name} takes {key}: their prefixes are {prefixes}")
+
+
+def _columns_of(expression: str) -> set[str]:
+    """Return the columns that an expression names; in backticks any, else such as Python could name."""
+    quoted = set(re.findall("`([^`]+)`", expression))
+    try:
+        tree = ast.parse(re.sub("`[^`]+`", "0", expression).strip(), mode="eval")
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{expression!r} is no expression over columns: {error}") from error
+    return quoted | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def features_named(views: Mapping[str, View], name: str) -> tuple[tuple[str, str], ...]:

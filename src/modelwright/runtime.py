@@ -149,6 +149,8 @@ class Function:
             return self._deliver(event)
         if self._raw is None:
             raise errors.InvalidInput(f"{self.name} does not understand this payload: {sorted(event)}")
+        if (left := getattr(context, "get_remaining_time_in_millis", None)) is not None:
+            self.wiring.remaining_s = lambda: left() / 1000
         try:
             answer, outcome = self._raw(event, self.wiring), "done"
         except errors.Unauthenticated as error:

@@ -184,6 +184,49 @@ def mean_interval(values: ArrayLike, clusters: ArrayLike | None = None, level: f
     return _student(mean, se, groups - 1, level)
 
 
+def functional_interval(
+    value: float, influence: ArrayLike, clusters: ArrayLike | None = None, level: float = 0.95
+) -> Interval:
+    """Return a smooth figure of the rows with the interval that its influence function gives (the delta method).
+
+    Hampel, Journal of the American Statistical Association 69 (1974); clusters as in ``mean_interval``.
+
+    Args:
+        value: the figure.
+        influence: of each row, on the scale of the figure: their mean is 0, and that of their squares, divided by the
+            number of rows, the variance of the figure.
+        clusters: what each row belongs to, if rows depend on each other.
+        level: of the interval.
+
+    Raises:
+        InvalidInput: there are fewer than two rows or clusters.
+    """
+    x = np.asarray(influence, dtype=np.float64)
+    around = mean_interval(x - x.mean() if len(x) else x, clusters, level)
+    shifted = (value + around.low - around.value, value + around.high - around.value)
+    return Interval(value, around.se, *shifted)
+
+
+def share_interval(share: Interval, rows: int, dof: float = math.inf, level: float = 0.95) -> Interval:
+    """Return Wilson's interval of a share, which lies within [0, 1] and has a width at 0 and 1 too.
+
+    Wilson, Journal of the American Statistical Association 22 (1927); where rows depend on each other, with as many
+    rows as have the same standard error: Korn & Graubard, Survey Methodology 24 (1998).
+
+    Args:
+        share: with its standard error, clustered or not.
+        rows: that it is a share of.
+        dof: degrees of freedom of the standard error.
+        level: of the interval.
+    """
+    p, variance = share.value, share.value * (1 - share.value)
+    n = min(float(rows), variance / share.se**2) if share.se > 0 and variance > 0 else float(rows)
+    z = NormalDist().inv_cdf(0.5 + level / 2) if math.isinf(dof) else t_quantile(0.5 + level / 2, dof)
+    middle, half = p + z * z / (2 * n), z * math.sqrt(variance / n + z * z / (4 * n * n))
+    low, high = ((middle + side * half) / (1 + z * z / n) for side in (-1, 1))
+    return Interval(p, share.se, min(p, max(0.0, low)), max(p, min(1.0, high)), share.p_value)
+
+
 def calibration_gap(
     labels: ArrayLike, scores: ArrayLike, clusters: ArrayLike | None = None, level: float = 0.95
 ) -> Interval:

@@ -84,14 +84,32 @@ def read_team(folder: Path) -> Team:
         raise InvalidInput(f"{folder / _FILE}: {_faults(error)}") from error
     try:
         require_sound(project)
+        _require_checkable(project)
     except InvalidInput as error:
         raise InvalidInput(f"{folder}: {error}") from error
     return Team(project, wheel, digest)
 
 
+def _require_checkable(project: Project) -> None:
+    """Check what is said of quality; what looks at it is imported only where something is said."""
+    plain = Source.model_fields["checks"].default
+    said = (
+        source.check_options or source.severity or source.rules or source.checks != plain
+        or any(column.regex for column in source.columns.values())
+        for source in project.sources.values()
+    )  # fmt: skip
+    if any(said):
+        from modelwright.monitoring.declared import require_checkable
+        from modelwright.plugins import load
+
+        require_checkable(project, lambda name: load("checks", name)())
+
+
 def _within(model: Any, package: str, place: str) -> dict[str, Any]:
     """Return a model's declaration with its trainer as the functions will import it."""
     trainer = str(model.get("trainer", "")) if isinstance(model, dict) else ""
+    if isinstance(model, dict) and not trainer:
+        return model  # the model says whether it needs one
     module, _, function = trainer.partition(":")
     if not module or not function:
         raise InvalidInput(f"{place}: trainer must be module:function, such as trainer:train, not {trainer!r}")

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from modelwright.features.engines import Engine
-    from modelwright.monitoring.checks import Check
+    from modelwright.monitoring.checks import Check, File
     from modelwright.monitoring.detectors import Detector
-    from modelwright.monitoring.profiles import ColumnProfile, Profile
+    from modelwright.monitoring.healing.repairs import Damaged, Repair
+    from modelwright.monitoring.performance.estimators import Answers, Estimator
+    from modelwright.monitoring.profiles import ColumnProfile
     from modelwright.project import Project, Source
 
 # --- gates -------------------------------------------------------------------------------
@@ -169,33 +171,84 @@ DETECTOR_CHECKS: "tuple[Callable[[Callable[[], Detector]], None], ...]" = (
 # --- data quality checks -----------------------------------------------------------------
 
 
-def check_says_nothing_of_a_file_like_the_reference(make: "Callable[[], Check]") -> None:
-    """A file that is one of the reference's own uploads has no findings."""
-    from modelwright.monitoring.profiles import Reference
-
-    profile, source = _file()
-    findings = make().check(profile, Reference((profile, profile, profile)), source)
-    assert not findings, f"nothing is wrong with a file like those before: {findings}"
+def check_says_nothing_of_a_file_like_the_reference(make: "Callable[..., Check]") -> None:
+    """A file that is one of the reference's own uploads has no faults."""
+    faults = make().check(_checked())
+    assert not faults, f"nothing is wrong with a file like those before: {faults}"
 
 
-def check_names_itself_and_its_reasons(make: "Callable[[], Check]") -> None:
-    """Findings carry the check's name and a text, and columns that the source declares."""
-    from modelwright.monitoring.profiles import Reference
-
+def check_names_itself_and_its_reasons(make: "Callable[..., Check]") -> None:
+    """Findings carry the check's name and a text, and columns that the source declares; masks have a place per row."""
     check = make()
     assert check.name, "a check has a name"
-    profile, source = _file()
-    odd, _ = _file(factor=1000.0, missing=60, times=40)
-    for finding in check.check(odd, Reference((profile, profile, profile)), source):
+    odd = _checked(factor=1000.0, missing=60, times=40)
+    for finding, rows in check.check(odd):
         assert finding.check == check.name, "a finding names its check"
         assert finding.text.strip(), "a finding says why"
-        assert set(filter(None, finding.column.split(", "))) <= set(source.columns), "a finding names declared columns"
+        named = set(filter(None, finding.column.split(", ")))
+        assert named <= set(odd.source.columns), "a finding names declared columns"
+        assert rows is None or (len(rows) == odd.count and rows.any()), "a fault of rows says which of the file's"
 
 
-CHECK_CHECKS: "tuple[Callable[[Callable[[], Check]], None], ...]" = (
+def check_does_not_mind_the_order_of_rows(make: "Callable[..., Check]") -> None:
+    """The same rows in another order have the same faults, and the same rows are wrong."""
+    from dataclasses import replace
+
+    import numpy as np
+    import pyarrow as pa
+
+    file = _checked(factor=1000.0, missing=60, times=40)
+    order = np.random.default_rng(3).permutation(file.count)
+    raw, typed = (table.take(pa.array(order)) for table in (file.rows.raw, file.rows.typed))
+    shuffled = replace(file, rows=replace(file.rows, raw=raw, typed=typed))
+    before, after = ({(f.column, f.severity): rows for f, rows in make().check(one)} for one in (file, shuffled))
+    assert set(before) == set(after), "what is wrong does not depend on the order of rows"
+    for what, rows in before.items():
+        other = after[what]
+        assert (rows is None) == (other is None), "what is wrong does not depend on the order of rows"
+        assert rows is None or other is None or (rows[order] == other).all(), "the same rows are wrong in any order"
+
+
+def check_keeps_its_options(make: "Callable[..., Check]") -> None:
+    """A check is a dataclass, its options are its fields, and no other one is taken."""
+    from dataclasses import fields, is_dataclass
+
+    from modelwright.monitoring.checks import with_options
+
+    check = make()
+    assert isinstance(check.learned, bool), "a check says whether it compares with what was accepted before"
+    assert is_dataclass(check), "a check is a dataclass, whose fields are its options"
+    options = {field.name: getattr(check, field.name) for field in fields(check) if field.name != "name"}
+    assert with_options(check.name, make(**options), options) == check, "the defaults are options like any others"
+    try:
+        with_options(check.name, check, {"no such option": 1})
+    except InvalidInput as error:
+        said = str(error)
+    else:
+        raise AssertionError("an option that does not exist was taken")
+    assert all(name in said for name in options), "the error names the options there are"
+
+
+CHECK_CHECKS: "tuple[Callable[[Callable[..., Check]], None], ...]" = (
     check_says_nothing_of_a_file_like_the_reference,
     check_names_itself_and_its_reasons,
+    check_does_not_mind_the_order_of_rows,
+    check_keeps_its_options,
 )
+
+
+def _checked(*, factor: float = 1.0, missing: int = 0, times: int = 1) -> "File":
+    """Return a file of which three like the plain one were accepted before."""
+    from modelwright.monitoring.checks import File
+    from modelwright.monitoring.documents import Reference
+    from modelwright.monitoring.profiles import profile_of
+    from modelwright.monitoring.reading import Rows
+
+    plain, source = _table()
+    before = profile_of(plain, "rows", source, "before")
+    table, _ = _table(factor=factor, missing=missing, times=times)
+    rows = Rows(raw=table, typed=table, untyped={}, malformed=(), digest=f"{factor}-{missing}-{times}")
+    return File("rows", source, rows, _WINDOW.end, Reference((before,) * 3), before.end)
 
 
 def _columns(kinds: Sequence[str], seed: int) -> "list[ColumnProfile]":
@@ -215,11 +268,10 @@ def _columns(kinds: Sequence[str], seed: int) -> "list[ColumnProfile]":
     return found
 
 
-def _file(*, factor: float = 1.0, missing: int = 0, times: int = 1) -> "tuple[Profile, Source]":
+def _table(*, factor: float = 1.0, missing: int = 0, times: int = 1) -> "tuple[pa.Table, Source]":
     import numpy as np
     import pyarrow as pa
 
-    from modelwright.monitoring.profiles import profile_of
     from modelwright.project import Column, Source
 
     source = Source(
@@ -238,7 +290,83 @@ def _file(*, factor: float = 1.0, missing: int = 0, times: int = 1) -> "tuple[Pr
     instants = pa.array([n * 3_600_000_000 // times for n in range(rows)], pa.int64())
     kinds = pa.array(random.choice(["a", "b"] if factor == 1 else ["y", "z"], rows))
     table = pa.table({"at": instants.cast(pa.timestamp("us", tz="UTC")), "amount": pa.array(amounts), "kind": kinds})
-    return profile_of(table, "rows", source, f"{factor}-{missing}-{times}"), source
+    return table, source
+
+
+# --- repairs -----------------------------------------------------------------------------
+
+
+def repair_says_what_it_is(make: "Callable[[], Repair]") -> None:
+    """A repair has a name and a version of at least 1: logs name both."""
+    repair = make()
+    assert repair.name, "a repair has a name"
+    assert repair.version >= 1, "a repair's version is raised from 1 on"
+
+
+def repair_leaves_a_file_alone_of_which_nothing_is_wrong(make: "Callable[[], Repair]") -> None:
+    """Of a file without findings that looks like those before, nothing is proposed."""
+    proposed = make().propose(_held(_lines()))
+    assert not proposed, f"nothing is wrong, and it proposes: {[one.text for one in proposed]}"
+
+
+def repair_copes_with_any_bytes(make: "Callable[[], Repair]") -> None:
+    """Whatever is held back, it proposes something or nothing, and does not fail."""
+    strange = (b"\xff\xfe\x00", b"PAR1 cut off", b"at,amount\n", b"a;b\n1;2\n", b'at,amount,kind\n"', b"\n\n,,\n")
+    for body in strange:
+        for proposal in make().propose(_held(body, "readable", "schema")):
+            assert proposal.text.strip(), "a proposal says what it does"
+
+
+def repair_keeps_no_state(make: "Callable[[], Repair]") -> None:
+    """The same file has the same proposals, whatever was asked in between."""
+    repair = make()
+    damaged = _held(_lines(factor=1000.0), "unit_change", "range", "missing_rate")
+    first = [proposal.sheet.body() for proposal in repair.propose(damaged)]
+    repair.propose(_held(b"\xe9,\n"))
+    assert [proposal.sheet.body() for proposal in repair.propose(damaged)] == first, "the answer changed"
+
+
+def repair_is_reversible(make: "Callable[[], Repair]") -> None:
+    """What it does to a text file can be taken back to the byte by its record alone."""
+    from modelwright.monitoring.healing.logs import compared, undone
+
+    twice = _lines() + _lines().split(b"\n", 1)[1]
+    bodies = (_lines(factor=1000.0), twice, _lines().replace(b",", b";"), _lines().replace(b"amount", b"the_amount"))
+    for body in bodies:
+        damaged = _held(body, "unit_change", "range", "duplicate_key", "schema")
+        for one in make().propose(damaged):
+            before = one.before or damaged.sheet
+            assert before is not None, "a file that cannot be read is proposed with how it was read"
+            step = compared(before, one.sheet, "it@1", one.text, taken=one.taken, forward=dict(one.forward))
+            assert undone([step], one.sheet.body()) == body, f"it cannot be taken back: {one.text}"
+
+
+REPAIR_CHECKS: "tuple[Callable[[Callable[[], Repair]], None], ...]" = (
+    repair_says_what_it_is,
+    repair_leaves_a_file_alone_of_which_nothing_is_wrong,
+    repair_copes_with_any_bytes,
+    repair_keeps_no_state,
+    repair_is_reversible,
+)
+
+
+def _lines(*, factor: float = 1.0) -> bytes:
+    amounts = ((n * 37 % 101) / 4 * factor for n in range(96))
+    times = (f"2026-01-{1 + n // 24:02d}T{n % 24:02d}:00:00Z" for n in range(96))
+    rows = (f"{time},{amount},{'ab'[int(amount) % 2]}" for time, amount in zip(times, amounts, strict=True))
+    return "\n".join(["at,amount,kind", *rows, ""]).encode()
+
+
+def _held(body: bytes, *checks: str) -> "Damaged":
+    from modelwright.events import Finding
+    from modelwright.monitoring.healing.past import Past
+    from modelwright.monitoring.healing.repairs import Damaged
+    from modelwright.monitoring.reading import read_rows
+
+    _, source = _table()
+    findings = (Finding(check=name, column="amount", severity="block", text="odd") for name in checks)
+    past = Past(source, (read_rows(_lines(), source).typed,) * 3)
+    return Damaged(body, source, tuple(findings), past, _WINDOW.end)
 
 
 # --- judges ------------------------------------------------------------------------------
@@ -283,7 +411,7 @@ def trigger_gives_a_reason_or_nothing(make: Callable[[], Trigger]) -> None:
     """Whatever comes, about whatever is known of a model, the answer is text."""
     known = Standing(model="churn", champion=1, champion_since=_WINDOW.start, labels_since=10**9)
     for standing in (Standing(model="churn"), known):
-        for kind in ("performance", "drift", "labels", "schedule", "manual"):
+        for kind in ("performance", "estimated", "drift", "labels", "schedule", "manual"):
             reason = make().fires(Cause(kind, "id", "text", 1), standing, RetrainingPolicy(), _WINDOW.end)
             assert isinstance(reason, str), f"a reason is text, not {type(reason).__name__}"
 
@@ -309,19 +437,94 @@ def trainer_is_made_of_the_environment(make: TrainerClass) -> None:
 
 
 def trainer_says_what_it_lacks(make: TrainerClass) -> None:
-    """Without what it needs, a trainer raises ``Unavailable``, so that the delivery is tried again."""
+    """Without what it needs, a trainer raises ``Unavailable``, so that it is tried again, or ``InvalidInput``.
+
+    The latter where it never will: a policy's options are wrong, and the training fails at once.
+    """
     try:
         make({}).start(Job("default", "01TRAINING", "churn"))
-    except Unavailable as error:
+    except (Unavailable, InvalidInput) as error:
         said = str(error)
     else:
         said = "it needs nothing"
     assert said.strip(), "the error says what is missing"
 
 
+def trainer_names_an_option_that_it_does_not_know(make: TrainerClass) -> None:
+    """A policy's option that the trainer has no use for is ``InvalidInput`` with its name, not passed over."""
+    environment = dict.fromkeys(("MODELWRIGHT_TRAIN_FUNCTION", "MODELWRIGHT_TRAIN_ENVIRONMENT"), "{}")
+    job = Job("default", "01TRAINING", "churn", {"no_such_option": 1}, reserved=1.0)
+    try:
+        make(environment).start(job)
+    except InvalidInput as error:
+        said = str(error)
+    else:
+        said = ""
+    assert "trainer_options." in said, "the error names the option"
+
+
 TRAINER_CHECKS: tuple[Callable[[TrainerClass], None], ...] = (
     trainer_is_made_of_the_environment,
     trainer_says_what_it_lacks,
+    trainer_names_an_option_that_it_does_not_know,
+)
+
+
+# --- estimators of performance -----------------------------------------------------------
+
+EstimatorCheck = Callable[[Callable[[], "Estimator"]], None]
+
+
+def estimator_says_what_it_is(make: "Callable[[], Estimator]") -> None:
+    """An estimator has a name, tasks that it knows, and says what it assumes."""
+    estimator = make()
+    assert estimator.name, "an estimator has a name"
+    assert set(estimator.tasks) <= {"classification", "regression", "forecasting"}, "of a ranking no row has a loss"
+    assert estimator.tasks, "an estimator knows some task"
+    assert "assumes" in estimator.assumes, "an estimate is true under assumptions: say which"
+
+
+def estimator_gives_intervals_and_always_the_same(make: "Callable[[], Estimator]") -> None:
+    """Estimates are finite and within their intervals, and the same for the same rows and seed."""
+    import math
+
+    for task in make().tasks[:2]:
+        known, unknown = _answered(task, seed=1), _answered(task, seed=2)
+        found = make().estimate(known, unknown, 7)
+        assert found, f"an estimator says something of {task}"
+        for name, one in found.items():
+            assert all(math.isfinite(value) for value in (one.low, one.value, one.high)), f"{name} is finite"
+            assert one.low <= one.value <= one.high, f"{name} lies within its interval"
+        assert make().estimate(known, unknown, 7) == found, "the same rows and seed give the same"
+
+
+def estimator_is_surer_of_more_rows(make: "Callable[[], Estimator]") -> None:
+    """Of sixteen times as many rows the intervals are narrower."""
+    for task in make().tasks[:2]:
+        known = _answered(task, seed=1)
+        few, many = (make().estimate(known, _answered(task, seed=3, rows=rows), 7) for rows in (100, 1600))
+        for name, one in few.items():
+            assert many[name].high - many[name].low < one.high - one.low, f"{name} is surer of more rows"
+
+
+def _answered(task: str, seed: int, rows: int = 800) -> "Answers":
+    import numpy as np
+    import pandas as pd
+
+    from modelwright.monitoring.performance.estimators import Answers
+
+    rng = np.random.default_rng(seed)
+    x, kind = rng.normal(size=rows), rng.choice(["a", "b"], rows)
+    score = 1 / (1 + np.exp(-x)) if task == "classification" else 2 * x
+    odd = (rng.uniform(size=rows) < score).astype(np.float64)
+    label = odd if task == "classification" else score + rng.normal(size=rows)
+    return Answers(score, rng.integers(0, 10, rows), pd.DataFrame({"x": x, "kind": kind.astype(object)}), label)
+
+
+ESTIMATOR_CHECKS: tuple[EstimatorCheck, ...] = (
+    estimator_says_what_it_is,
+    estimator_gives_intervals_and_always_the_same,
+    estimator_is_surer_of_more_rows,
 )
 
 

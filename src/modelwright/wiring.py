@@ -3,8 +3,9 @@
 Nothing is made before it is first asked for; what is made is kept while the process lives.
 """
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -70,6 +71,9 @@ class Wiring:
         settings: the function's settings.
         tables: instead of DynamoDB, in tests.
         blobs: instead of S3, in tests.
+
+    Attributes:
+        remaining_s: seconds until this invocation is stopped.
     """
 
     def __init__(self, settings: Settings, *, tables: Tables | None = None, blobs: Blobs | None = None) -> None:
@@ -79,6 +83,7 @@ class Wiring:
         self.cache: dict[str, Any] = {}
         self._projects: dict[str, tuple[Project, float]] = {}
         self.meter = Meter()
+        self.remaining_s: Callable[[], float] = lambda: math.inf
 
     @cached_property
     def tables(self) -> Tables:

@@ -221,6 +221,7 @@ def test_from_a_training_by_hand_to_predictions_online_and_point_in_time() -> No
     assert train({"training_id": said["training_id"], "workspace": WS}) == {"outcome": "completed"}
     items = [item.envelope for item in stack.log.read(stream_of(WS, "TRAINING", "flights"))]
     completed = TrainingCompleted.model_validate(items[-1].data)
+    assert completed.evaluation.challenger_auc is not None
     assert completed.evaluation.challenger_auc.value > 0.7
     assert completed.dataset_key.startswith(f"datasets/{WS}/")
     proof = stack.blobs.get("artifacts", f"{completed.artifact_key}parity.json").body

@@ -13,7 +13,7 @@ from support.http import handler_of, memory_wiring
 def _loggers() -> None:
     """Make the functions' loggers before a runner of commands puts its own streams in place, which it closes."""
     wiring = memory_wiring()
-    for name in ("features", "maintain", "materialize", "notify", "registry", "tracking"):
+    for name in ("features", "maintain", "materialize", "monitor", "notify", "registry", "tracking"):
         assert handler_of(name, wiring)._logger
 
 

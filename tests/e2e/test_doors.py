@@ -12,7 +12,7 @@ from e2e.desk import Desk, parquet
 pytestmark = pytest.mark.e2e
 
 JSON = {"content-type": "application/json"}
-NOON = datetime(2012, 6, 1, 12, tzinfo=UTC)
+NOON = datetime(2012, 6, 29, 12, tzinfo=UTC)
 
 
 def weather(day: int, temperature: float = 60.0) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -35,6 +36,7 @@ from modelwright.features.history import decoded
 from modelwright.features.layout import row_key
 from modelwright.project import Project
 from modelwright.rollout import predictions
+from modelwright.storage import Anything, Key, Put
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def lake(world: World, prefix: str) -> dict[str, bytes]:
 
 def test_traces_are_everywhere_before(world: World) -> None:
     there = places_with(world, [ANN, *ids_of(ANN)], keys_of(ANN))
-    assert {place.split()[0] for place in there if "/" not in place.split()[0]} == {"features", "monitoring"}
+    assert {place.split()[0] for place in there if "/" not in place.split()[0]} == {"features"}
     assert any(place.startswith("landing/") for place in there)
     assert {place.split("/")[1] for place in there if place.startswith("lake/")} == {
         "accepted", "quarantine", "profiles", "offline", "pushed", "datasets", "serving", "predictions",
@@ -65,6 +67,19 @@ def test_nothing_of_a_subject_is_left_in_tables_objects_and_their_versions(world
     world.erase("passenger", ANN)
     assert places_with(world, [ANN], keys_of(ANN)) == []
     assert places_with(world, ids_of(ANN)) == []
+
+
+def test_a_profile_that_lay_in_the_table_before_loses_the_subject(world: World) -> None:
+    key = {"pk": "WS#default#SOURCE#trips", "sk": "PROFILE#2026-01-01T00:00:00.000000Z#d"}
+    passenger = {"kind": "categories", "quantiles": [], "top": {ANN: 3, BOB: 2}}
+    old = zlib.compress(json.dumps({"columns": {"passenger": passenger}}).encode())
+    world.tables.write([Put("monitoring", {**key, "profile": old}, Anything())])
+    assert any(place.startswith("monitoring") for place in places_with(world, [ANN]))
+    world.erase("passenger", ANN)
+    assert places_with(world, [ANN], keys_of(ANN)) == []
+    left = world.tables.get("monitoring", Key(**key))
+    assert left is not None
+    assert json.loads(zlib.decompress(bytes(left["profile"])))["columns"]["passenger"]["top"] == {BOB: 2}
 
 
 def test_the_others_keep_what_they_had(world: World) -> None:
@@ -342,6 +357,19 @@ def test_numbers_are_keys_like_texts() -> None:
     assert [row["mood"] for row in world.online(asked)] == [None, 1, None]
     with pytest.raises(InvalidInput, match="passenger of passenger"):
         world.ask("passenger", "seven")
+
+
+def test_reports_of_windows_that_name_a_subject_go_with_their_pages(world: World) -> None:
+    def report(name: str, text: str) -> bytes:
+        side = {"low": None, "median": None, "high": None}
+        column = {"name": "passenger", "window": side, "reference": None, "shape": {"names": [name]}}
+        return json.dumps({"columns": [column], "verdicts": [{"text": text}], "findings": []}).encode()
+
+    for name, (shown, text) in {"a": (ANN, ""), "b": (BOB, f"new: {ANN}, 5 %"), "c": (BOB, f"x{ANN}x")}.items():
+        world.blobs.put("lake", f"reports/default/trips/{name}.json", report(shown, text))
+        world.blobs.put("lake", f"reports/default/trips/{name}.html", f"<text>{shown}</text>{text}".encode())
+    world.erase("passenger", ANN)
+    assert list(lake(world, "reports/")) == [f"reports/default/trips/c.{kind}" for kind in ("html", "json")]
 
 
 def test_reports_that_show_a_subject_go_and_other_documents_keep_their_rest(world: World) -> None:

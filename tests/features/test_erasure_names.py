@@ -1,8 +1,11 @@
 """Subjects that are called as our own words: they are erased as any, and nothing else is touched."""
 
+import io
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.erasure_cases import (
@@ -160,6 +163,21 @@ def test_a_prediction_of_another_model_with_the_same_id_stays() -> None:
     world.erase("passenger", ANN)
     assert mine[0]["trip_id"] not in said("happy")
     assert said("tired") == [mine[0]["trip_id"]]
+
+
+def test_a_prediction_is_found_by_who_was_asked_about_though_nobody_knows_its_id() -> None:
+    world = populated(World())
+    lines = [predictions.Scored(name, NOW, 1, "champion", 0.5) for name in ("of-ann", "of-bob")]
+    asked = predictions.Request(world.workspace, "tired", "r", "live", NOW)
+    people = pa.table({"passenger": [ANN, BOB], "feature_age": [30.0, 40.0]})
+    inputs = predictions.Inputs(people, {"of-ann": 0, "of-bob": 1})
+    predictions.write(lines, {"of-ann": NOW, "of-bob": NOW}, asked, inputs, blobs=world.blobs)
+    world.erase("passenger", ANN)
+    (key,) = [listed.key for listed in world.blobs.list("lake", "predictions/default/tired/")]
+    left = pq.read_table(io.BytesIO(world.blobs.get("lake", key).body))
+    assert left.select(["prediction_id", "passenger", "feature_age"]).to_pylist() == [
+        {"prediction_id": "of-bob", "passenger": BOB, "feature_age": 40.0}
+    ]
 
 
 def test_a_short_key_is_said_to_have_been_searched_in_rows_and_cells_alone() -> None:

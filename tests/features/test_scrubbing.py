@@ -127,6 +127,18 @@ def test_a_profile_of_a_numeric_key_keeps_its_shape_and_not_the_key() -> None:
     assert columns["other"] == profile
 
 
+def test_a_profile_s_sketch_and_categories_keep_their_weight_and_not_the_key() -> None:
+    points = {"1": [7.0, 9.0], "2": [7.0, 8.0]}
+    profile = {"kind": "numbers", "low": 7.0, "high": 9.0, "sketch": {"error": 1, "points": points}, "top": {}}
+    words = {"kind": "categories", "sketch": {"error": 0, "points": {}}, "top": {"ann-1912": 3, "bob": 2}, "other": 1}
+    body = gzip.compress(json.dumps({"columns": {"person": profile}}).encode())
+    (cleaned,) = json.loads(gzip.decompress(without("p.json", body, SEVEN) or b""))["columns"].values()
+    assert cleaned == {**profile, "low": 8.0, "sketch": {"error": 1, "points": {"1": [8.0, 9.0], "2": [8.0, 8.0]}}}
+    body = json.dumps({"columns": {"person": words}}).encode()
+    (cleaned,) = json.loads(without("p.json", body) or b"")["columns"].values()
+    assert cleaned == {**words, "top": {"bob": 2}, "other": 4}
+
+
 def test_a_composite_key_needs_all_its_parts() -> None:
     rows = [{"a": "x|y", "b": 12}, {"a": "x|y", "b": 13}, {"a": "x", "b": 12}]
     body = without("a.parquet", parquet(pa.Table.from_pylist(rows)), PAIR)

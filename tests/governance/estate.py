@@ -15,7 +15,7 @@ from modelwright.context import Call
 from modelwright.governance import federation, people, principals, tokens
 from modelwright.governance.access import Grant
 from modelwright.http import Route
-from modelwright.monitoring.store import Quarantine, put_open
+from modelwright.monitoring.store import Quarantine, Repaired, close, put_open
 from modelwright.runtime import Function
 from modelwright.team import read_team
 from modelwright.wiring import Wiring
@@ -136,14 +136,21 @@ class Estate:
             id="flights", source="flights", upload_key="flights/1.csv", upload_version="1", scope="file", key="q/1",
             rows=1, at=NOW, window=None, findings=(),
         )  # fmt: skip
-        w.tables.write([put_open("default", held_back)])
+        mended = Repaired(rules=(), key="r/1", log_key="r/1.log.json", digest="0" * 64, end=NOW, at=NOW)
+        over = close("default", held_back.model_copy(update={"repaired": mended}), "repaired")[1]
+        w.tables.write([put_open("default", held_back), over])
         token = tokens.issue_token(call, (), actor="eve", tables=w.tables, log=w.log)
         principals.admit_principal(call, PRINCIPAL, (), tables=w.tables, log=w.log)
         trusted = federation.trust(call, provider(), tables=w.tables, log=w.log)
         person = people.pseudonym_of("default", "https://x", "eve", (), tables=w.tables, wall=NOW)
         _, job = Caller(self.functions["features"])("POST", "/v1/historical-features", HISTORICAL)
         _, backfill = Caller(self.functions["features"])("POST", "/v1/features/backfills", {"source": "weather"})
-        self.held |= {"job_id": job["job_id"], "backfill_id": backfill["backfill_id"], "digest": "d" * 64}
+        self.held |= {
+            "source": "weather",
+            "job_id": job["job_id"],
+            "backfill_id": backfill["backfill_id"],
+            "digest": "d" * 64,
+        }
         about = json.dumps({"digest": "d" * 64, "views": {"weather_now": 1}})
         w.blobs.put("lake", f"datasets/default/{'d' * 64}.json", about.encode())
         self.held |= {"token_id": token.split(".")[2], "principal": PRINCIPAL, "provider": trusted, "person": person}

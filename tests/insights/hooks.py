@@ -7,7 +7,7 @@ from typing import Any
 from support.http import Caller, deliver, handler_of
 from support.mlflow_desk import API, Desk
 
-from modelwright.adapters.memory import MemoryOutbound, MemoryTables
+from modelwright.adapters.memory import MemoryNotifier, MemoryOutbound, MemoryTables
 from modelwright.events import Envelope
 from modelwright.insights.webhook_requests import Reply
 from modelwright.log import LogItem
@@ -33,6 +33,13 @@ class HookDesk(Desk):
     @property
     def notify(self) -> Function:
         return self.functions["notify"]
+
+    def topic(self) -> MemoryNotifier:
+        """Give the stack an alert topic, and return who sends to it."""
+        notifier = MemoryNotifier()
+        self.wiring.settings.environment["MODELWRIGHT_ALERT_TOPIC"] = "arn"
+        self.wiring.cache["notifiers"] = {"sns": notifier}
+        return notifier
 
     def hook(self, *events: str, url: str = URL, **more: Any) -> str:
         """Make a webhook, of ours, and return its id."""

@@ -13,7 +13,7 @@ from support.http import Caller, deliver
 from support.mlflow_desk import API, envelope_of, sample
 
 from insights.hooks import DOWN, HOOKS, NOON, URL, HookDesk, happen
-from modelwright.adapters.memory import MemoryOutbound, MemoryTables, MemoryTopic
+from modelwright.adapters.memory import MemoryNotifier, MemoryOutbound, MemoryTables
 from modelwright.adapters.metering import Meter, MeteredTables
 from modelwright.adapters.subjects import RegistrySubjects
 from modelwright.context import Call
@@ -22,6 +22,7 @@ from modelwright.events import (
     QualityFailed,
 )
 from modelwright.insights.deliveries import MOST_ATTEMPTS, WAITS, Courier, _begin
+from modelwright.insights.notices import Notice
 from modelwright.insights.webhook_requests import Reply
 from modelwright.insights.webhook_store import DUE, SICK_AFTER, WebhookDelivery
 from modelwright.log import Log, new_id
@@ -93,7 +94,7 @@ def test_what_is_not_taken_is_sent_again_until_it_is(desk: HookDesk, reply: Repl
 
 
 def test_after_a_day_it_is_given_up_with_an_incident_and_can_be_sent_again(desk: HookDesk) -> None:
-    topic = desk.wiring.cache["topic"] = MemoryTopic()
+    topic = desk.topic()
     desk.outbound.replies[URL] = Reply(503, "private words")
     hook = desk.hook("registered_model.created")
     happen(desk)
@@ -109,8 +110,8 @@ def test_after_a_day_it_is_given_up_with_an_incident_and_can_be_sent_again(desk:
         "attempts": MOST_ATTEMPTS, "reason": "answered 503",
     }  # fmt: skip
     desk.pump()
-    assert [severity for severity, _, _ in topic.sent] == ["warning"]
-    assert topic.sent[0][1] == f"webhook/{hook}"
+    assert [notice.severity for notice in topic.sent] == ["warning"]
+    assert topic.sent[0].subject == f"webhook/{hook}"
     again = f"/v1/webhooks/{hook}/deliveries/{delivery['delivery_id']}/redeliver"
     assert desk.hooks.ok("POST", again, {})["delivery"]["status"] == "pending"
     del desk.outbound.replies[URL]
@@ -149,7 +150,7 @@ def test_the_next_attempt_is_due_within_its_wait_but_never_much_sooner(attempts:
 
 
 def test_a_dead_endpoint_holds_up_neither_another_one_nor_incidents(desk: HookDesk) -> None:
-    topic = desk.wiring.cache["topic"] = MemoryTopic()
+    topic = desk.topic()
     desk.outbound.replies[URL] = Reply(fault="no answer in time")
     for url in (URL, OTHER):
         desk.hook("quality.failed", "incident.opened", url=url)
@@ -168,11 +169,12 @@ class Broken(Exception):
 
 
 def test_deliveries_are_kept_even_where_what_else_the_event_sets_off_fails(desk: HookDesk) -> None:
-    class Deaf:
-        def send(self, severity: str, subject: str, text: str) -> None:
+    class Deaf(MemoryNotifier):
+        def send(self, notice: Notice, options: Mapping[str, str]) -> None:
             raise Broken
 
-    desk.wiring.cache["topic"] = Deaf()
+    desk.topic()
+    desk.wiring.cache["notifiers"] = {"sns": Deaf()}
     desk.hook("incident.opened")
     failed = QualityFailed(
         source="weather", upload_key="7.csv", upload_version="1", quarantine_id="q", quarantine_key="k", rows=1,

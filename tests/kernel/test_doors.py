@@ -66,6 +66,9 @@ WEBHOOKS = {
     f"{API}/webhooks": {"name": "x", "url": "https://198.41.0.4/", "events": ["model_version.created"]},
     f"{API}/webhooks/flights": {"name": "x"},
     "/v1/webhooks/flights": {"name": "x"},
+    "/v1/alerts/channels": {"name": "x", "notifier": "slack", "options": {"url": "https://198.41.0.4/"}},
+    "/v1/alerts/silences": {"subject": "x", "until": "2026-01-02T00:00:00Z", "reason": "because"},
+    "/v1/alerts/incidents/flights/close": {"reason": "because"},
 }
 
 
@@ -101,6 +104,7 @@ def request(route: Route, project: str) -> tuple[str, str, Any]:
     values = {
         "api": "api", "api_version": "2.0", "path": "1/run/artifacts/file.txt", "kind": "model",
         "stream": "WS%23default%23MODEL%23flights", "version": "1", "content": "0" * 64,
+        "source": "weather",
     }  # fmt: skip
     path = re.sub(r"<(?:path:)?(\w+)>", lambda found: values.get(found[1], "flights"), route.path)
     said = {
@@ -123,6 +127,8 @@ def request(route: Route, project: str) -> tuple[str, str, Any]:
         "/v1/models/flights/arrivals": {"content": "0" * 64, "digest": "0" * 64},
         "/v1/access/providers": PROVIDER,
         "/v1/access/tokens/flights/rotate": {"grace_hours": 1},
+        "/v1/quarantine/flights/repair": {"rule": "unit_change"},
+        "/v1/quarantine/flights/revert": {"reason": "because"},
         f"{API}/artifacts/presigned-upload-url": {"run_id": "r", "path": "file.txt"},
     }
     if path.endswith("/upload-artifact"):

@@ -10,22 +10,13 @@ from modelwright.context import Call
 from modelwright.events import Delivery, Envelope, Event, kinds
 from modelwright.log import Log, stream_of
 from modelwright.monitoring import checks, detectors, uploads
+from modelwright.plugins import installed, load
 from modelwright.project import Project, current_key
 from modelwright.storage import Anything, Put
 
 NOW = datetime(2014, 1, 1, tzinfo=UTC)
-_CHECKS: tuple[checks.Check, ...] = (
-
-        checks.MissingRate(), checks.UnitChange(), checks.ConstantColumn(), checks.Volume(), checks.LearnedRange(),
-        checks.UnknownCategories(),
-    )  # fmt: skip
-_DETECTORS: tuple[detectors.Detector, ...] = (
-
-        detectors.KolmogorovSmirnov(), detectors.PopulationStability(), detectors.JensenShannon(),
-        detectors.ChiSquare(), detectors.MissingRateShift(), detectors.UnseenCategories(),
-    )  # fmt: skip
-CHECKS = {one.name: one for one in _CHECKS}
-DETECTORS = {one.name: one for one in _DETECTORS}
+CHECKS: dict[str, checks.Check] = {name: load("checks", name)() for name in installed("checks")}
+DETECTORS: dict[str, detectors.Detector] = {name: load("detectors", name)() for name in installed("detectors")}
 
 E = TypeVar("E", bound=Event)
 

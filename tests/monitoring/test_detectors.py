@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from modelwright.monitoring.detectors import Detector, chi_square_tail, kolmogorov_tail
-from modelwright.monitoring.drift import benjamini_hochberg
 from modelwright.monitoring.profiles import ColumnProfile, column_profile, pool
+from modelwright.monitoring.verdict import benjamini_hochberg
 from monitoring.desk import DETECTORS
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=80)

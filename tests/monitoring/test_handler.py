@@ -57,7 +57,8 @@ def test_an_object_that_lands_is_judged_once(desk: Desk, monitor: Function) -> N
 
 def test_the_sample_payloads_are_understood(desk: Desk, monitor: Function) -> None:
     assert monitor(sample("object-created")) == {"outcome": "gone before it was read"}
-    assert monitor(sample("alias-changed")) == {"outcome": "handled"}
+    for heard in ("alias-changed", "training-completed", "model-version-created"):
+        assert monitor(sample(heard)) == {"outcome": "handled"}
     monitor(landed(desk, "arrivals/1.csv", arrivals()))
     (accepted,) = desk.events(UploadAccepted, "arrivals")
     event = sample("upload-accepted")
@@ -67,6 +68,13 @@ def test_the_sample_payloads_are_understood(desk: Desk, monitor: Function) -> No
     answer = monitor(payload("GET", "/v1/monitoring/flights"))
     assert json.loads(answer["body"])["windows"][0]["joined"] == 0
     assert json.loads(answer["body"])["champion"] == 2
+
+
+def test_a_schedule_looks_at_what_has_no_labels_yet(desk: Desk, monitor: Function) -> None:
+    assert monitor(sample("schedule-due")) == {"outcome": "done"}
+    monitor(sample("alias-changed"))
+    assert monitor(sample("schedule-due")) == {"outcome": "done"}
+    assert json.loads(monitor(payload("GET", "/v1/monitoring/flights"))["body"])["estimates"] == []
 
 
 def test_people_see_and_discard_quarantines(desk: Desk, monitor: Function) -> None:

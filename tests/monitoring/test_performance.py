@@ -10,6 +10,7 @@ from modelwright.events import AliasChanged, PerformanceDegraded, PerformanceMea
 from modelwright.governance.access import Grant, Identity, require
 from modelwright.monitoring import performance
 from modelwright.monitoring.reading import parquet_bytes, parquet_table
+from modelwright.project import MonitoringPolicy, Project
 from modelwright.statistics import auc
 from monitoring.desk import Desk
 from monitoring.year import PROJECT, csv_bytes
@@ -21,8 +22,8 @@ Line = tuple[str, datetime, int, str, float]
 class Stage:
     """A desk with flights, predictions and labels on it."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self.desk = Desk(PROJECT)
+    def __init__(self, seed: int = 0, project: Project = PROJECT) -> None:
+        self.desk = Desk(project)
         self.random = np.random.default_rng(seed)
 
     def flights(self, week: int, count: int = 700) -> list[tuple[str, datetime, float]]:
@@ -109,6 +110,7 @@ def test_labels_join_predictions_and_versions_are_compared_on_the_same_rows(stag
     assert champion.auc.value == pytest.approx(auc(one["label"], one["score"]))
     assert champion.auc.low < champion.auc.value < champion.auc.high
     labels, scores = np.array(one["label"]), np.array(one["score"])
+    assert champion.brier is not None
     assert champion.brier.value == pytest.approx(np.mean((scores - labels) ** 2))
     assert champion.mean_score == pytest.approx(scores.mean())
     shadow = {c.challenger: c for c in measured.comparisons}[3]
@@ -229,7 +231,9 @@ def test_the_reference_restarts_with_a_new_champion_even_when_that_is_heard_late
     assert len([e for e in stage.degraded() if e.version == 2 and e.metric == "auc"]) == before
 
 
-def test_small_label_files_are_taken_together_until_a_window_is_full(stage: Stage) -> None:
+def test_small_label_files_are_taken_together_until_a_window_is_full() -> None:
+    declared = PROJECT.models["flights"].model_copy(update={"monitoring": MonitoringPolicy(min_rows=500)})
+    stage = Stage(project=PROJECT.model_copy(update={"models": {"flights": declared}}))
     stage.champion(1, START, 1)
     flights = stage.flights(0)
     stage.predict([(i, t, 1, "champion", min(1.0, p + 0.2)) for i, t, p in flights])
@@ -251,3 +255,16 @@ def test_people_see_the_windows_and_the_champion_of_models_they_may_read(stage: 
     call = Call("default", "eve", START, "c", lambda action, resource: require(nobody, action, resource))
     with pytest.raises(Forbidden):
         performance.history(call, "flights", tables=stage.desk.tables)
+
+
+def test_a_policy_that_names_streams_hears_of_errors_between_windows() -> None:
+    quiet = MonitoringPolicy(min_rows=100_000, streams=("ddm", "hddm_a"))
+    declared = PROJECT.models["flights"].model_copy(update={"monitoring": quiet})
+    stage = Stage(project=PROJECT.model_copy(update={"models": {"flights": declared}}))
+    stage.champion(1, START, 1)
+    for number in range(3):
+        stage.week(number)
+    assert stage.degraded() == []
+    stage.week(3, bias=0.45)
+    assert {event.metric for event in stage.degraded()} <= {"error (ddm)", "error (hddm_a)"}
+    assert stage.degraded(), "almost half of the answers are wrong now"

@@ -27,7 +27,7 @@ def test_our_checks_keep_the_contract(check: Check, contract: Callable[[Callable
 
 
 def test_a_source_asks_for_plugins_that_we_ship() -> None:
-    assert set(PLAIN.checks) == set(CHECKS)
+    assert set(PLAIN.checks) == set(CHECKS) - {"skew"}, "which is about two sources that somebody names"
     assert set(PLAIN.detectors) <= set(DETECTORS)
     assert all(DETECTORS[name].name == name for name in DETECTORS)
 

@@ -1,13 +1,16 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelwright.adapters.memory import MemoryBlobs
 from modelwright.context import Call
-from modelwright.errors import Forbidden, NotFound
+from modelwright.errors import Conflict, Forbidden, NotFound, Unavailable
 from modelwright.events import QualityFailed, QuarantineReleased, UploadAccepted
 from modelwright.governance.access import Grant, Identity, require
 from modelwright.monitoring import uploads
@@ -53,7 +56,7 @@ def test_good_rows_go_on_in_canonical_types(desk: Desk) -> None:
     ]  # fmt: skip
     assert event.window.start == datetime(2013, 1, 1, tzinfo=UTC)
     assert event.window.end == datetime(2013, 1, 1, 9, 0, 0, 1, tzinfo=UTC)
-    profile = Profile.model_validate_json(desk.blobs.get("lake", event.profile_key).body)
+    profile = Profile.unpacked(desk.blobs.get("lake", event.profile_key).body)
     assert (profile.rows, profile.columns["x"].low, profile.columns["kind"].top) == (10, 0.5, {"a": 10})
 
 
@@ -97,15 +100,16 @@ def test_the_same_delivery_twice_is_one_event(desk: Desk) -> None:
     [
         ("small/1.csv", b"", "readable", "the file is empty"),
         ("small/1.csv", b"\xff\xfe\x00rubbish", "readable", "neither Parquet nor CSV"),
-        ("small/1.parquet", b"PAR1 cut off", "readable", "cannot be read"),
+        ("small/1.parquet", b"PAR1 cut off", "truncated_file", "is cut off"),
+        ("small/1.parquet", b"PAR1 broken PAR1", "readable", "cannot be read"),
         (
             "small/1.csv",
             b"id,at,n,x,ok,colour\nr,2013-01-01,1,1,true,a\n",
-            "readable",
+            "schema",
             "no column kind; it has columns",
         ),
         ("small/1.csv", HEADER.encode(), "readable", "no rows"),
-        ("small/1.csv", b"id,id\n1,2\n", "readable", "names a column twice"),
+        ("small/1.csv", b"id,id\n1,2\n", "schema", "names a column twice"),
         ("small/1.csv", (HEADER + "r1,never,1,1,true,a\n").encode(), "event_time", "no row has a time"),
         ("small/1.csv", b"{" + b'"a": 1}' * 50, "readable", ""),
     ],
@@ -251,6 +255,53 @@ def test_another_workspace_sees_nothing(desk: Desk) -> None:
     desk.land("small/1.csv", b"")
     elsewhere = Call("other", "bob", NOW, "c")
     assert uploads.quarantined(elsewhere, tables=desk.tables) == []
+
+
+def test_sixteen_at_once_accept_one_content_once(desk: Desk) -> None:
+    names = [f"small/{number % 4}.csv" for number in range(16)]
+    versions = {name: desk.blobs.put("landing", name, (HEADER + lines(40)).encode()) for name in names[:4]}
+
+    def deliver(name: str) -> str:
+        while True:
+            try:
+                return desk.receive(name, versions[name])
+            except Conflict:  # as the queue would, it is delivered again
+                continue
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(deliver, names))
+    assert len(desk.events(UploadAccepted, "small")) == 1
+    assert sum(outcome == "accepted 40 rows" for outcome in outcomes) == 1
+
+
+class Dying(MemoryBlobs):
+    """Objects of which the n-th put is the last thing that a process does."""
+
+    left = 0
+
+    def put(self, *args: Any, **options: Any) -> str:
+        self.left -= 1
+        if self.left == 0:
+            raise Unavailable("the process was killed")
+        return super().put(*args, **options)
+
+
+@pytest.mark.parametrize("after", range(1, 8))
+def test_killed_anywhere_and_delivered_again_it_is_judged_once(after: int) -> None:
+    desk = Desk(PROJECT)
+    desk.blobs = dying = Dying()
+    body = HEADER + lines(40) + "bad,2013-01-01,many,1,true,a\n"
+    version = desk.blobs.put("landing", "small/1.csv", body.encode())
+    dying.left = after
+    try:
+        desk.receive("small/1.csv", version)
+    except Unavailable:
+        assert not desk.events(UploadAccepted, "small"), "nothing is said before all of it is there"
+        assert desk.receive("small/1.csv", version) == "accepted 40 rows, held 1"
+    assert desk.receive("small/1.csv", version).startswith("repeated delivery")
+    (accepted,), (failed,) = desk.events(UploadAccepted, "small"), desk.events(QualityFailed, "small")
+    assert parquet_table(desk.blobs.get("lake", accepted.key).body).num_rows == 40
+    assert parquet_table(desk.blobs.get("lake", failed.quarantine_key).body).num_rows == 1
 
 
 @settings(max_examples=60, deadline=None)

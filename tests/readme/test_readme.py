@@ -34,6 +34,17 @@ ELSEWHERE = {
     "modelwright features held": "tests/cli/test_held.py",
     "modelwright erase customer c-4711": "tests/cli/test_erase.py",
     "modelwright erase --status ERASURE": "tests/cli/test_erase.py",
+    "modelwright quarantine list": "tests/cli/test_quarantine.py",
+    "modelwright quarantine show QUARANTINE": "tests/cli/test_quarantine.py",
+    'modelwright quarantine repair QUARANTINE --rule unit_change --reason "the station sends Celsius since Monday"': "tests/cli/test_quarantine.py",
+    'modelwright quarantine revert QUARANTINE --reason "it was Kelvin"': "tests/cli/test_quarantine.py",
+    "modelwright monitor plan weather --rows 500": "tests/cli/test_monitor.py",
+    "modelwright monitor drift weather": "tests/cli/test_monitor.py",
+    "modelwright monitor report weather --output weather.html": "tests/cli/test_monitor.py",
+    "modelwright alerts add ops slack --option url=- --tier critical --tier warning": "tests/cli/test_alerts.py",
+    'modelwright silences add quarantine/weather/ "the station is being moved" --for 2h': "tests/cli/test_alerts.py",
+    "modelwright incidents list": "tests/cli/test_alerts.py",
+    "modelwright replay --policy other.toml --from 2026-01-01 --to 2026-03-31": "tests/cli/test_replay.py",
 }
 
 

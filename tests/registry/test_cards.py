@@ -398,6 +398,7 @@ def test_a_training_fills_data_features_metrics_slices_comparison_and_lineage(de
     assert said["training_data"] == {"digests": [event.dataset_digest], "rows": event.rows, "window": window}
     assert said["features"] == list(event.features)
     auc = next(metric for metric in said["metrics"] if metric["name"] == "auc")
+    assert event.evaluation.challenger_auc is not None
     assert auc == {
         "name": "auc", **event.evaluation.challenger_auc.model_dump(), "source": "held-out rows",
         "rows": event.evaluation.rows,

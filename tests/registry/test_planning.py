@@ -490,5 +490,6 @@ def test_each_word_of_a_view_and_a_source_is_known_to_break_readers_or_not_to() 
     assert set(Aggregate.model_fields) == {"function", "column", "where", "q"}
     fixed = {"key", "event_time", "available_at", "derived", "columns"}
     assert set(Source.model_fields) - fixed == {
-        "prefix", "labels", "reference_days", "checks", "detectors", "owner", "description", "tags"
+        "prefix", "labels", "reference_days", "checks", "detectors", "owner", "description", "tags",
+        "check_options", "severity", "rules", "drift", "healing",
     }  # fmt: skip

@@ -22,7 +22,8 @@ from modelwright.plugins import Candidate
 from modelwright.project import GatePolicy
 from modelwright.registry.fullgates import LatencyBudget, NotInferior
 from modelwright.retraining import beside
-from modelwright.retraining.training import Examples, train
+from modelwright.retraining.training import train
+from modelwright.retraining.workshop import Examples
 from retraining.stage import WS, Stage
 from retraining.test_training import Sets, champion, completed, requested, shop, trainer
 

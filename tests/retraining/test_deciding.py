@@ -2,8 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -13,14 +11,9 @@ from modelwright.events import (
     AliasChanged,
     ColumnDrift,
     DriftDetected,
-    Estimate,
     Event,
-    Finding,
     Judgement,
     ModelVersionCreated,
-    PerformanceDegraded,
-    PerformanceMeasured,
-    QualityFailed,
     QuarantineReleased,
     RolloutRolledBack,
     RolloutStarted,
@@ -28,140 +21,33 @@ from modelwright.events import (
     TrainingFailed,
     TrainingRequested,
     TrainingStarted,
-    Window,
 )
 from modelwright.project import current_key
-from modelwright.retraining import deciding, store, triggers
-from modelwright.retraining.store import Training
-from modelwright.retraining.trainers import Job, Trainer
-from modelwright.retraining.triggers import Trigger
+from modelwright.retraining import deciding, jobs, store
 from modelwright.storage import Delete
+from retraining.hands import (
+    TRIGGERS,
+    Recorder,
+    ask,
+    degraded,
+    end,
+    failed_quality,
+    follow,
+    measured,
+    note,
+    refusals,
+    schedule,
+    training,
+    week,
+)
 from retraining.stage import WALL, WS, Stage, project
-
-TRIGGERS: dict[str, Trigger] = {
-    "performance": triggers.PerformanceTrigger(),
-    "drift_evidence": triggers.DriftEvidence(),
-    "schedule": triggers.ScheduleTrigger(),
-    "age": triggers.AgeTrigger(),
-    "new_data": triggers.NewDataTrigger(),
-    "manual": triggers.ManualTrigger(),
-}
-
-
-class Recorder:
-    """A trainer that keeps what it was given."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-
-    def start(self, job: Job) -> str:
-        self.jobs.append(job)
-        return f"job-{len(self.jobs)}"
-
-    def named(self, name: str) -> Trainer:
-        assert name == "lambda"
-        return self
-
-
-def week(stage: Stage) -> Window:
-    return Window(start=stage.now - timedelta(days=7), end=stage.now)
-
-
-def degraded(stage: Stage, version: int = 1) -> PerformanceDegraded:
-    value = Estimate(value=0.2, low=0.19, high=0.21)
-    return PerformanceDegraded(
-        model="flights",
-        version=version,
-        window=week(stage),
-        metric="brier",
-        value=value,
-        reference=0.15,
-        reason="worse",
-    )
-
-
-def failed_quality(stage: Stage, source: str = "weather", identity: str = "q1", **more: Any) -> QualityFailed:
-    finding = Finding(check="range", severity="block", text="too hot")
-    return QualityFailed(
-        source=source,
-        upload_key="k",
-        upload_version="v",
-        quarantine_id=identity,
-        quarantine_key="q",
-        rows=3,
-        findings=(finding,),
-        **more,
-    )
-
-
-def measured(stage: Stage, labels: int = 100) -> PerformanceMeasured:
-    return PerformanceMeasured(
-        model="flights",
-        window=week(stage),
-        labels_key=f"l{stage.now}",
-        labels=labels,
-        joined=labels,
-        performances=(),
-        comparisons=(),
-        canary_comparisons=(),
-    )
-
-
-def note(stage: Stage, use_case: Any, event: Event, sequence: int = 0) -> None:
-    use_case(stage.call, stage.delivery(event, sequence=sequence), tables=stage.tables, log=stage.log)
-
-
-def follow(stage: Stage, use_case: Any, event: Event) -> None:
-    use_case(
-        stage.call, stage.delivery(event), wall=WALL, tables=stage.tables, log=stage.log, triggers=TRIGGERS.__getitem__
-    )
-
-
-def ask(stage: Stage, reason: str = "new code", call: Call | None = None) -> dict[str, Any]:
-    return deciding.request(
-        call or stage.call,
-        "flights",
-        deciding.Order(reason=reason),
-        wall=WALL,
-        tables=stage.tables,
-        log=stage.log,
-        triggers=TRIGGERS.__getitem__,
-    )
-
-
-def schedule(stage: Stage, *, hours: float = 0) -> None:
-    deciding.follow_schedule(
-        stage.call,
-        f"retrain/{stage.now}",
-        wall=WALL + timedelta(hours=hours),
-        tables=stage.tables,
-        log=stage.log,
-        triggers=TRIGGERS.__getitem__,
-    )
-
-
-def training(stage: Stage) -> Training:
-    events = [event for event in stage.happened() if isinstance(event, TrainingRequested)]
-    return store.load_training(stage.tables, WS, events[-1].training_id)
-
-
-def end(stage: Stage, *, cost: float = 0.02, failed: bool = False) -> None:
-    """End the running training as ``train`` does, and let retrain settle it."""
-    from retraining.test_training import completed_event
-
-    running = training(stage)
-    event: Event = completed_event(running.training_id, cost)
-    if failed:
-        event = TrainingFailed(training_id=running.training_id, model="flights", reason="no labels", cost=cost)
-    status = "failed" if failed else "completed"
-    stage.tables.write([store.put_training(WS, running.having(status=status))])
-    note(stage, deciding.settle, event)
 
 
 @pytest.fixture
 def stage() -> Stage:
     made = Stage()
-    made.apply(project(triggers=("performance", "drift_evidence", "age", "manual")))
+    named = ("performance", "estimated_performance", "drift_evidence", "age", "manual")
+    made.apply(project(triggers=named, max_age_days=56))
     version = ModelVersionCreated(
         model="flights",
         version=1,
@@ -206,8 +92,9 @@ def test_every_reason_against_a_training_is_told_at_once(stage: Stage) -> None:
     note(stage, deciding.note_quarantine, failed_quality(stage))
     started = RolloutStarted(rollout_id="r1", model="flights", challenger=2, champion=1, percent=10)
     note(stage, deciding.note_rollout, started)
+    worse = degraded(stage)
     stage.pass_days(1)
-    follow(stage, deciding.follow_degraded, degraded(stage))
+    follow(stage, deciding.follow_degraded, worse)
     declined = stage.happened()[-1]
     assert isinstance(declined, TrainingDeclined)
     text = " | ".join(declined.reasons)
@@ -330,14 +217,6 @@ def test_a_failed_training_costs_what_it_cost_and_releases_what_it_reserved(stag
     assert store.load_standing(stage.tables, WS, "flights").training == ""
 
 
-def refusals(stage: Stage) -> tuple[str, ...]:
-    """Let the champion get worse, and return what speaks against a training."""
-    before = len(stage.happened())
-    follow(stage, deciding.follow_degraded, degraded(stage))
-    (event,) = stage.happened()[before:]
-    return event.reasons if isinstance(event, TrainingDeclined) else ()
-
-
 def test_after_a_failure_the_next_training_waits_twice_as_long_each_time_up_to_the_cooldown(stage: Stage) -> None:
     stage.apply(project(budget=9, cooldown_days=5))
     for times, wait in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 5.0), (5, 5.0)):
@@ -396,22 +275,34 @@ def test_age_and_new_labels_train_when_the_policy_names_them(stage: Stage) -> No
     assert isinstance(stage.happened()[1], TrainingRequested)
 
 
-def test_a_schedule_that_is_due_twice_at_one_time_is_refused_once(stage: Stage) -> None:
-    stage.apply(project(triggers=("schedule",)))
+def test_the_same_refusal_of_an_hourly_schedule_is_said_once_though_its_words_count_the_days(stage: Stage) -> None:
+    stage.apply(project(triggers=("schedule", "manual")))
+    ask(stage)
+    end(stage)
+    for _ in range(48):
+        stage.pass_days(1 / 24)
+        schedule(stage)
+    assert [event.detail_type() for event in stage.happened()] == ["TrainingRequested", "TrainingDeclined"]
     note(stage, deciding.note_quarantine, failed_quality(stage))
-    schedule(stage)
-    schedule(stage)
-    assert [event.detail_type() for event in stage.happened()] == ["TrainingDeclined"]
-    stage.pass_days(7)
-    schedule(stage)
-    assert len(stage.happened()) == 2
+    for _ in range(3):
+        stage.pass_days(1 / 24)
+        schedule(stage)
+    said = stage.happened()[-1]
+    assert len(stage.happened()) == 3, "another reason is said"
+    assert isinstance(said, TrainingDeclined)
+    assert "weather is in quarantine" in said.reasons[0]
+
+
+def test_each_fall_of_the_champion_is_refused_in_words_of_its_own(stage: Stage) -> None:
+    note(stage, deciding.note_quarantine, failed_quality(stage))
+    assert refusals(stage) == refusals(stage) == ("source weather is in quarantine (q1)",)
 
 
 def test_a_requested_training_is_started_once_however_often_it_is_delivered(stage: Stage) -> None:
     ask(stage)
     delivery, recorder = stage.delivery(stage.happened()[0]), Recorder()
     for _ in range(3):
-        deciding.start(stage.call, delivery, tables=stage.tables, log=stage.log, trainers=recorder.named)
+        jobs.start(stage.call, delivery, tables=stage.tables, log=stage.log, trainers=recorder.named)
     assert len(recorder.jobs) == 1
     assert [type(event) for event in stage.happened()] == [TrainingRequested, TrainingStarted]
     assert training(stage).job == "job-1"

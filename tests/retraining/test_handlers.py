@@ -43,9 +43,11 @@ def retrain(stage: Stage) -> Function:
         "drift-detected",
         "model-version-created",
         "performance-degraded",
+        "performance-estimated",
         "performance-measured",
         "quality-failed",
         "quarantine-released",
+        "repair-reverted",
         "rollout-promoted",
         "rollout-rolled-back",
         "rollout-started",
@@ -81,7 +83,10 @@ def test_a_training_by_hand_from_request_to_its_end(stage: Stage, retrain: Funct
     shown = json.loads(retrain(sample("http-retraining"))["body"])
     assert shown["standing"]["training"] == training_id
     assert shown["decisions"][0]["reasons"] == ["ann: new features"]
-    assert retrain(sample("http-retraining-request"))["statusCode"] == 409
+    assert json.loads(retrain(sample("http-retraining-request"))["body"])["training_id"] == training_id
+    another = sample("http-retraining-request")
+    another["requestContext"]["requestId"] = "another"
+    assert retrain(another)["statusCode"] == 409
     with pytest.raises(Unavailable, match="MODELWRIGHT_TRAIN_FUNCTION"):
         retrain(sample("retrain-training-requested", training_id=training_id))
 

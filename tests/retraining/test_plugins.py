@@ -11,12 +11,14 @@ from modelwright.testing import TRAINER_CHECKS, TRIGGER_CHECKS
 
 
 @pytest.mark.parametrize("check", TRIGGER_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", ["age", "drift", "manual", "new_data", "performance", "schedule"])
+@pytest.mark.parametrize(
+    "name", ["age", "drift", "estimated_performance", "manual", "new_data", "performance", "schedule"]
+)
 def test_our_triggers(name: str, check: Callable[[Callable[[], Trigger]], None]) -> None:
     check(plugins.load("triggers", name))
 
 
 @pytest.mark.parametrize("check", TRAINER_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", ["lambda", "stepfunctions"])
+@pytest.mark.parametrize("name", ["automl", "batch", "lambda", "sagemaker", "stepfunctions"])
 def test_our_trainers(name: str, check: Callable[[TrainerClass], None]) -> None:
     check(plugins.load("trainers", name))

@@ -18,7 +18,8 @@ from modelwright.flavors import Flavor, Sklearn, mlmodel, open_model, pickled
 from modelwright.project import Project
 from modelwright.retraining import store
 from modelwright.retraining.store import Training
-from modelwright.retraining.training import Examples, Workshop, artifact_key_of, run_id_of, train
+from modelwright.retraining.training import artifact_key_of, run_id_of, train
+from modelwright.retraining.workshop import Examples, Workshop
 from retraining.stage import START, WALL, WS, Stage, project
 
 
@@ -138,6 +139,7 @@ def test_a_training_leaves_a_loadable_model_and_says_how_good_it_is() -> None:
     assert event.artifact_key == artifact_key_of(WS, identity) == f"{WS}/trainings/{identity}/model/"
     assert event.rows == 3000
     assert event.features == ("temp", "hour")
+    assert event.evaluation.challenger_auc is not None
     assert event.metrics["auc"] == event.evaluation.challenger_auc.value > 0.75
     assert event.evaluation.rows < 600
     assert event.evaluation.window.end - event.evaluation.window.start <= timedelta(days=7, microseconds=1)
@@ -169,6 +171,7 @@ def test_a_champion_is_compared_on_the_very_same_rows() -> None:
     weak = trainer(sets.frame, np.random.default_rng(1).permutation(sets.labels), {"depth": 2})
     train(WS, requested(stage, **champion(stage, weak)), shop(stage, sets))
     evaluation = completed(stage).evaluation
+    assert evaluation.challenger_auc is not None
     assert evaluation.champion_auc is not None
     assert evaluation.auc_difference is not None
     assert evaluation.brier_difference is not None

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -23,8 +24,9 @@ from modelwright.context import Call
 from modelwright.errors import Conflict, Forbidden, InvalidInput, NotFound, PluginError, TooLarge, Unavailable
 from modelwright.events import ModelVersionCreated
 from modelwright.flavors import BLOCK_ROWS, Flavor, Sklearn, mlmodel, pickled
-from modelwright.project import Project
+from modelwright.project import ColumnType, Project
 from modelwright.rollout import rollouts
+from modelwright.rollout.predictions import Inputs
 from modelwright.rollout.serving import Models, predict
 from rollout.stage import WS, Stage, alias
 
@@ -139,6 +141,28 @@ def logged(stage: Stage) -> pd.DataFrame:
     frames = (pq.read_table(io.BytesIO(stage.blobs.get("lake", key).body)).to_pandas() for key in keys)
     joined: pd.DataFrame = pd.concat(list(frames))
     return joined
+
+
+def test_the_log_holds_what_was_asked_and_what_the_model_was_fed(stage: Stage) -> None:
+    asked = rows(3)
+    ask(stage, asked, mode="point_in_time")
+    (key,) = [listed.key for listed in stage.blobs.list("lake", f"predictions/{WS}/flights/")]
+    table = pq.read_table(io.BytesIO(stage.blobs.get("lake", key).body))
+    lines = table.filter(pc.equal(table.column("role"), "champion")).to_pylist()
+    assert [line["flight_id"] for line in lines] == [row["flight_id"] for row in asked]
+    assert [line["distance"] for line in lines] == [row["distance"] for row in asked]
+    assert [line["feature_x1"] for line in lines] == [row["distance"] / 1000 for row in asked]
+    assert lines[0]["scheduled"] == datetime.fromisoformat(asked[0]["scheduled"])
+
+
+def test_a_request_column_that_the_log_has_itself_gets_a_name_of_its_own() -> None:
+    frame = pd.DataFrame({"x": pd.Categorical(["a", None]), "y": [1.0, math.nan]})
+    kinds: dict[str, ColumnType] = {"role": "string", "id": "integer"}
+    inputs = Inputs.of(["p", "q"], [{"role": "r", "id": 1}, {"role": "s", "id": 2}], kinds, frame)
+    assert inputs.table.to_pylist() == [
+        {"request_role": "r", "id": 1, "feature_x": "a", "feature_y": 1.0},
+        {"request_role": "s", "id": 2, "feature_x": None, "feature_y": None},
+    ]
 
 
 def test_rows_are_answered_in_order_and_logged_once_each(stage: Stage) -> None:

@@ -61,13 +61,17 @@ class ServedBlobs(MemoryBlobs):
 
 
 def memory_wiring(
-    *, tables: MemoryTables | None = None, blobs: MemoryBlobs | None = None, virtual_time: bool = True
+    *,
+    tables: MemoryTables | None = None,
+    blobs: MemoryBlobs | None = None,
+    virtual_time: bool = True,
+    environment: dict[str, str] | None = None,
 ) -> Wiring:
     """Return a wiring over memory."""
     names: tuple[TableName, ...] = ("log", "tracking", "registry", "governance")
     settings = Settings(
         function="test", workspace="default", bus="bus", virtual_time=virtual_time,
-        tables={name: name for name in names}, buckets={"artifacts": "artifacts"}, environment={},
+        tables={name: name for name in names}, buckets={"artifacts": "artifacts"}, environment=environment or {},
     )  # fmt: skip
     return Wiring(settings, tables=tables or MemoryTables(), blobs=blobs or ServedBlobs())
 
@@ -136,9 +140,9 @@ class Caller:
         is_json = answer["headers"]["content-type"] == "application/json"
         return answer["statusCode"], json.loads(text) if is_json else text
 
-    def ok(self, method: str, path: str, body: Any = None) -> Any:
+    def ok(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Send a request that must succeed and return its JSON."""
-        status, said = self(method, path, body)
+        status, said = self(method, path, body, **headers)
         assert status == 200, (status, said)
         return said
 

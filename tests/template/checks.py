@@ -22,7 +22,13 @@ API_LIMIT_S = 30
 DEFAULT_ROUTE, EVERYTHING = "$default", "<path:path>"
 """The API's route for what no other takes, and that of the handler which answers it."""
 
-WIDE: dict[tuple[str, str], str] = {}
+WIDE: dict[tuple[str, str], str] = {
+    ("NotifyFunction", "MeasureFunctions"): "CloudWatch grants the reading of metrics for all or for none",
+    (
+        "NotifyFunction",
+        "SendMail",
+    ): "any verified identity of the account may hold the sender, which the condition names",
+}
 """(function, Sid) -> why its statement must be about everything."""
 
 MANAGED = {

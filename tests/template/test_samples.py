@@ -29,8 +29,8 @@ EVENTS = ROOT / "events"
 SAMPLES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(EVENTS.glob("*.json"))}
 STACK = Stack.of(the_template())
 HANDLERS = {STACK.names[identity]: function for identity, function in handlers(STACK).items()}
-WITHOUT_RULE = {"authorize": ("request",), "train": ("invocation",)}
-"""Functions that are invoked by the API's authorizer and by ``retrain``."""
+WITHOUT_RULE = {"authorize": ("request",), "train": ("invocation",), "retrain": ("job",)}
+"""Functions that are invoked by the API's authorizer, by ``retrain``, and by the rules of infra/training."""
 
 
 def function_of(name: str, sample: dict[str, Any]) -> str:
@@ -97,6 +97,7 @@ WAITING = {
     "retrain-training-requested": "there is no training",
     "retrain-training-completed": "there is no training",
     "retrain-training-failed": "there is no training",
+    "retrain-training-paused": "there is no training",
 }
 """Events about data that nobody put there: Lambda would try again."""
 
@@ -154,6 +155,10 @@ def test_the_authorizer_takes_its_request(wiring: Wiring) -> None:
     item = token_item("default", "0123456789abcdef", "ann", "secret", (Grant(role="reader"),), now)
     wiring.tables.write([Put("governance", item, Anything())])
     assert authorize(sample)["context"]["actor"] == "ann"
+
+
+def test_the_end_of_a_job_of_somebody_else_changes_nothing(wiring: Wiring) -> None:
+    assert handler_of("retrain", wiring)(SAMPLES["retrain-job"]) == {"outcome": "not ours"}
 
 
 def test_a_training_that_nobody_asked_for_is_named(wiring: Wiring) -> None:

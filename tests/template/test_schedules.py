@@ -34,7 +34,7 @@ DUE = due()
 
 def test_every_schedule_is_brought_to_somebody() -> None:
     assert {json.loads(text)["name"] for _, text in DUE} == {
-        "anchor", "sweep", "materialize", "retrain", "rollout", "maintain", "expire", "parity"
+        "anchor", "sweep", "materialize", "retrain", "rollout", "maintain", "expire", "parity", "estimate", "windows"
     }  # fmt: skip
 
 

@@ -108,6 +108,7 @@ def test_a_new_project_passes_every_gate_but_the_card_that_people_write_later(pl
     assert verdicts(found) == {gate: gate != "card_complete" for gate in ALL_GATES}
     assert found.passed
     assert found.completed is not None
+    assert found.completed.evaluation.challenger_auc is not None
     assert found.completed.evaluation.challenger_auc.value > 0.7
 
 

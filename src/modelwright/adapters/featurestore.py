@@ -1,13 +1,16 @@
 """The feature store as serving and training ask for it: one frame, from online items or from the lake.
 
-Implements ``rollout.serving.Features`` and ``retraining.training.TrainingSets`` over the capability ``features``.
+Implements ``rollout.serving.Features`` and ``retraining.workshop.TrainingSets`` over the capability ``features``.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from modelwright.adapters.replay import Replay
 from modelwright.errors import InvalidInput, Unavailable
@@ -17,7 +20,7 @@ from modelwright.features.frames import frame as fed
 from modelwright.features.history import History
 from modelwright.features.layout import micros
 from modelwright.project import Project
-from modelwright.retraining.training import Examples
+from modelwright.retraining.workshop import Examples
 from modelwright.rollout.requests import Mode
 from modelwright.storage import Blobs, Item, Key, TableName, Tables
 from modelwright.teamcode import loader
@@ -107,8 +110,21 @@ class FeatureStore:
         query = {"model": model, "start": window.start.isoformat(), "end": end.isoformat()}
         about = datasets.about_model(project, declared, query, as_of)
         digest, key = datasets.save(rows, blobs=self._blobs, workspace=self._workspace, about=about)
+        return self._of(model, rows, digest, key)
+
+    def reopen(self, model: str, key: str) -> Examples:
+        """Return examples as they were saved under a key of the lake; raises ``NotFound``."""
+        body = self._blobs.get("lake", key).body
+        rows = pq.read_table(pa.BufferReader(body))
+        return self._of(model, rows, hashlib.sha256(body).hexdigest(), key)
+
+    def _of(self, model: str, rows: pa.Table, digest: str, key: str) -> Examples:
+        """Return the rows of a training set as a training sees them."""
+        project, declared = self._project, self._project.model(model)
         times = rows[declared.time_column].to_numpy().astype("datetime64[us]")
-        labels = np.asarray(rows[datasets.LABEL].to_numpy(), dtype=np.int8)
+        said = rows[datasets.LABEL].to_numpy()
+        classes = declared.task == "classification"
+        labels = np.asarray(said, dtype=np.int8) if classes else np.asarray(said, dtype=np.float64)
         ids = np.asarray(rows[declared.id_column].to_pylist(), dtype=object)
         history = History(blobs=self._blobs, tables=self._tables, workspace=self._workspace, cache=self._cache)
 

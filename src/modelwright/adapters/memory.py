@@ -1,4 +1,4 @@
-"""Tables, buckets and a topic in this process: of production quality, for tests, notebooks and one-process use.
+"""Tables, buckets and a notifier in this process: of production quality, for tests, notebooks and one-process use.
 
 Writes are atomic under a lock and conditions are DynamoDB's, so that a test in memory is a
 test of the same rules.
@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 from modelwright.adapters.metering import item_size
-from modelwright.errors import ConditionFailed, InvalidInput, NotFound
+from modelwright.errors import ConditionFailed, InvalidInput, NotFound, Unavailable
+from modelwright.insights.notices import Notice
 from modelwright.insights.webhook_requests import Reply
 from modelwright.storage import (
     Absent,
@@ -350,15 +351,26 @@ class MemoryBlobs:
         return [] if (bucket, key) in self._deleted else self._objects.get((bucket, key), [])[-1:]
 
 
-class MemoryTopic:
-    """``Topic`` that keeps what was sent, as (severity, subject, text)."""
+class MemoryNotifier:
+    """``Notifier`` that keeps what was sent, and takes nothing while it is ``broken``."""
+
+    options: Mapping[str, bool] = {"where": False}
+    secrets: frozenset[str] = frozenset({"where"})
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, str, str]] = []
+        self.sent: list[Notice] = []
+        self.broken = False
 
-    def send(self, severity: str, subject: str, text: str) -> None:
-        """See ``Topic``."""
-        self.sent.append((severity, subject, text))
+    def check(self, options: Mapping[str, str]) -> None:
+        """See ``Notifier``."""
+        if options.get("where") == "nowhere":
+            raise InvalidInput("where: nowhere is no place")
+
+    def send(self, notice: Notice, options: Mapping[str, str]) -> None:
+        """See ``Notifier``."""
+        if self.broken:
+            raise Unavailable("it is throttled")
+        self.sent.append(notice)
 
 
 class MemoryOutbound:

@@ -13,13 +13,17 @@ import typer.core
 
 from modelwright.cli import (
     access,
+    alerts,
     audit,
     feast,
     features,
     models,
+    monitor,
     parity,
     projects,
     promote,
+    quarantine,
+    sagemaker,
     transfer,
     transitions,
     ui,
@@ -28,6 +32,7 @@ from modelwright.cli import (
 from modelwright.cli.check import check
 from modelwright.cli.erase import erase
 from modelwright.cli.gc import gc
+from modelwright.cli.replay import replay
 from modelwright.client import full_name, whole_log
 from modelwright.errors import InvalidInput, LocalStackError
 from modelwright.governance import verifier
@@ -50,18 +55,26 @@ log = typer.Typer(cls=_StreamOrCommand, no_args_is_help=True, help="Print a stre
 app.add_typer(log, name="log")
 app.add_typer(ui.app, name="ui")
 app.add_typer(models.app, name="models")
+app.add_typer(monitor.app, name="monitor")
 app.add_typer(transitions.app, name="transitions")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(access.app, name="access")
+app.add_typer(alerts.alerts, name="alerts")
+app.add_typer(alerts.silences, name="silences")
+app.add_typer(alerts.incidents, name="incidents")
 app.add_typer(audit.app, name="audit")
 app.command("gc")(gc)
 app.command("erase")(erase)
 transfer.imports.command("feast")(feast.import_feast)
+transfer.imports.command("sagemaker")(sagemaker.import_sagemaker)
+transfer.exports.command("sagemaker")(sagemaker.export_sagemaker)
 app.add_typer(transfer.imports, name="import")
 app.add_typer(transfer.exports, name="export")
 app.command("promote")(promote.promote)
 app.command("check")(check)
 app.command("apply")(projects.apply)
+app.command("replay")(replay)
 app.add_typer(features.app, name="features")
 features.app.command("prove")(parity.prove)
 features.app.command("proofs")(parity.proofs)

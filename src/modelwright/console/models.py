@@ -128,7 +128,7 @@ def _version(model: RegisteredModel, version: ModelVersion) -> Facts:
         "created": datetime.fromtimestamp(version.created / 1000, tz=UTC).isoformat(),
         "by": version.user_id,
         "description": version.description,
-        "auc": evaluation.challenger_auc.model_dump() if evaluation else None,
+        "auc": evaluation.challenger_auc.model_dump() if evaluation and evaluation.challenger_auc else None,
         "brier": evaluation.challenger_brier if evaluation else None,
     }
 

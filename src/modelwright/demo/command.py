@@ -31,6 +31,7 @@ from modelwright.local import stacks
 from modelwright.local.packaging import Sources
 from modelwright.local.server import HOST
 from modelwright.local.stack import Running, Stack
+from modelwright.rollout.predictions import SCHEMA
 from modelwright.team import read_team
 
 BROKEN_OFF = "run `modelwright demo` again to go on with it"
@@ -190,7 +191,7 @@ class _Session:
             for page_ in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for row in page_.get("Contents", []):
                     body = s3.get_object(Bucket=bucket, Key=row["Key"])["Body"].read()
-                    tables.append(pq.read_table(io.BytesIO(body)).to_pandas())
+                    tables.append(pq.read_table(io.BytesIO(body), columns=SCHEMA.names).to_pandas())
         logged = pd.concat(tables, ignore_index=True)
         renamed: pd.DataFrame = logged.rename(columns={"prediction_id": "flight_id", "role": "route"})
         return renamed

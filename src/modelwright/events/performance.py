@@ -5,6 +5,14 @@ from pydantic import Field
 from modelwright.events.envelope import Estimate, Event, Value, Window
 
 
+class CalibrationPoint(Value):
+    """Rows with scores near each other: what was said of them, and how many of them were so."""
+
+    score: float
+    rate: float
+    rows: int
+
+
 class Performance(Value):
     """How one version did on flights of truth: figures with 95 % intervals.
 
@@ -16,6 +24,7 @@ class Performance(Value):
         brier: of a classification.
         metrics: every figure of its task by name.
         segment: ``carrier = UA``; empty for all rows.
+        calibration: the curve of a classification over all rows, by score.
     """
 
     version: int
@@ -26,10 +35,14 @@ class Performance(Value):
     brier: Estimate | None = None
     metrics: dict[str, Estimate] = Field(default_factory=dict)
     segment: str = ""
+    calibration: tuple[CalibrationPoint, ...] = ()
 
 
 class Comparison(Value):
-    """Two versions on the very same rows: sums of ``loss(challenger) - loss(champion)`` per row (Brier, in [-1, 1]).
+    """Two versions on the very same rows: sums of ``loss(challenger) - loss(champion)`` per row, in [-1, 1].
+
+    The loss of a classification is Brier's; that of a number its squared error, as a share of the squared spread of
+    earlier labels and at most 1. Of rankings there are none.
 
     Attributes:
         rows: labelled rows that both scored.

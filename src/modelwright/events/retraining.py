@@ -1,12 +1,37 @@
 """Events of trainings, from the request to the model."""
 
+from pydantic import Field
+
 from modelwright.events.envelope import Estimate, Event, Value, Window
+
+
+class TrainingCause(Value):
+    """What a trigger was asked about, so that another policy can be asked about the same.
+
+    Attributes:
+        id: of the event; of the schedule, its name and time; of a person's wish, that of the request.
+        text: for a person.
+        version: the model version it is about, if it is about one.
+        metric: in which that version got worse.
+        fall: by how much it did, whichever way the metric runs.
+    """
+
+    kind: str
+    id: str
+    text: str = ""
+    version: int | None = None
+    metric: str = ""
+    fall: float | None = None
 
 
 class TrainingRequested(Event):
     """A training was decided and its budget reserved.
 
     Attributes:
+        cause: what came; None in events from before that was said, as below.
+        queue_id: of the trigger that waited for its turn; empty if it did not.
+        standing: how often what is known of the model had changed when this was decided.
+        heard: ids of the newest events by which it had, in the order in which they were heard.
         expected_gain: of the model's metric, by which the new model is expected to be better; None: nobody can say.
         gain_text: where that figure comes from.
     """
@@ -21,6 +46,10 @@ class TrainingRequested(Event):
     reserved: float
     expected_gain: float | None = None
     gain_text: str = ""
+    cause: TrainingCause | None = None
+    queue_id: str = ""
+    standing: int = 0
+    heard: tuple[str, ...] = ()
 
 
 class TrainingQueued(Event):
@@ -28,6 +57,7 @@ class TrainingQueued(Event):
 
     Attributes:
         place: in the queue, from 1.
+        cause: see ``TrainingRequested``, as ``standing`` and ``heard``.
     """
 
     model: str
@@ -35,14 +65,25 @@ class TrainingQueued(Event):
     reason: str
     queue_id: str
     place: int
+    cause: TrainingCause | None = None
+    standing: int = 0
+    heard: tuple[str, ...] = ()
 
 
 class TrainingDeclined(Event):
-    """A trigger came and no training was started; every reason at once."""
+    """A trigger came and no training was started; every reason at once.
+
+    Attributes:
+        cause: see ``TrainingRequested``, as ``queue_id``, ``standing`` and ``heard``.
+    """
 
     model: str
     trigger: str
     reasons: tuple[str, ...]
+    cause: TrainingCause | None = None
+    queue_id: str = ""
+    standing: int = 0
+    heard: tuple[str, ...] = ()
 
 
 class TrainingStarted(Event):
@@ -73,6 +114,10 @@ class Evaluation(Value):
     """Challenger against champion on held-out labelled rows.
 
     Attributes:
+        challenger_auc: of a classification, as are the other figures of that kind.
+        metrics: the challenger's figures where numbers are predicted, by name.
+        champion_metrics: the champion's.
+        differences: challenger minus champion, paired, of ``mae`` and ``rmse`` (below zero: better).
         auc_difference: challenger minus champion, paired.
         brier_difference: challenger minus champion, paired (below zero: better).
         slices: of the challenger.
@@ -82,14 +127,66 @@ class Evaluation(Value):
 
     rows: int
     window: Window
-    challenger_auc: Estimate
-    challenger_brier: float
+    challenger_auc: Estimate | None = None
+    challenger_brier: float | None = None
     champion_auc: Estimate | None = None
     champion_brier: float | None = None
     auc_difference: Estimate | None = None
     brier_difference: Estimate | None = None
     slices: tuple[Slice, ...] = ()
     champion: str = ""
+    metrics: dict[str, Estimate] = Field(default_factory=dict)
+    champion_metrics: dict[str, Estimate] = Field(default_factory=dict)
+    differences: dict[str, Estimate] = Field(default_factory=dict)
+
+
+class SearchCandidate(Value):
+    """What a search tried, and how far it came.
+
+    Attributes:
+        name: its kind of model and its number.
+        parameters: of the kind of model.
+        rung: the last in which it was fitted, from 0.
+        rows: it was fitted to there.
+        metric: on rows that are newer than these; None where it could not be fitted.
+        text: why it could not.
+        seconds: in all of its rungs.
+    """
+
+    name: str
+    parameters: dict[str, str]
+    rung: int
+    rows: int
+    metric: float | None = None
+    text: str = ""
+    seconds: float = 0.0
+
+
+class TrainingPaused(Event):
+    """A training handed over to its own next invocation, which goes on where it was.
+
+    Attributes:
+        done: fits that are behind it.
+        seconds: that it has taken so far.
+    """
+
+    training_id: str
+    model: str
+    done: int
+    seconds: float
+
+
+class TrainingBilled(Event):
+    """The service where a training ran says how long it did: what it cost is booked by that.
+
+    Attributes:
+        cost: in all, instead of what the training said of itself.
+    """
+
+    training_id: str
+    model: str
+    seconds: float
+    cost: float
 
 
 class TrainingCompleted(Event):
@@ -102,6 +199,8 @@ class TrainingCompleted(Event):
         parity_digest: SHA-256 of the proof that its features are the same in serving; empty when there is none.
         predictions_digest: SHA-256 of what it and the champion said of the held-out rows.
         requested_by: who asked for the training, or the platform.
+        candidates: what a search tried, best first; empty where nothing was searched.
+        searched_by: the metric of the candidates.
     """
 
     training_id: str
@@ -126,6 +225,8 @@ class TrainingCompleted(Event):
     parity_digest: str = ""
     predictions_digest: str = ""
     requested_by: str = ""
+    candidates: tuple[SearchCandidate, ...] = ()
+    searched_by: str = ""
 
 
 class TrainingFailed(Event):

@@ -114,7 +114,8 @@ def training_rows(
     model = project.model(model) if isinstance(model, str) else model
     history = History(blobs=blobs, tables=tables, workspace=workspace, cache=cache)
     examples = _examples(project, model, Window(start=start, end=end), micros(known_by), history, most)
-    labels = pc.greater(examples[model.label.column].cast(pa.float64()), model.label.above).cast(pa.int8())
+    value = examples[model.label.column].cast(pa.float64())
+    labels = value if model.label.above is None else pc.greater(value, model.label.above).cast(pa.int8())
     asked = examples.select(list(model.request))
     stores: dict[str, Any] = {"blobs": blobs, "tables": tables, "workspace": workspace, "cache": cache}
     rows = historical(project, model, asked, known_by=known_by, **stores)

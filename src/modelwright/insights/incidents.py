@@ -19,9 +19,11 @@ at the same time one sees the other.
 
 Three kinds of events:
 
-- what lasts until another event ends it: a quarantine until its release, a bad performance until a
-  promotion, failed trainings until one completes, a stale view until rows come, a feature's values that are
-  not as expected until they are, rows that are held until others of their source came of which none was;
+- what lasts until another event ends it, or a person: a quarantine until its release, a bad performance until a
+  promotion, an estimated one until the estimate is good, an anomaly until the figure is within its band, groups
+  that are treated differently until they are not, failed trainings until one completes, a stale view until rows
+  come, a feature's values that are not as expected until they are, rows that are held until others of their source
+  came of which none was;
 - a rollback, each with an incident of its own, until another version of the model is promoted;
 - facts without an end (severity ``info``: drift, a declined training, a refused transition): opened
   and closed in one commit. The log has each, the table the newest of each subject.
@@ -32,13 +34,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import Field
+
 from modelwright.context import Call
+from modelwright.errors import NotFound, Refused
 from modelwright.events import (
+    AlertFailed,
+    AnomalyDetected,
+    AnomalyEnded,
+    AttributionDrifted,
     Delivery,
     DriftDetected,
     Event,
     ExpectationBroken,
     ExpectationMet,
+    FairnessBroken,
+    FairnessRestored,
     FeaturesMaterialized,
     FreshnessBroken,
     FreshnessRestored,
@@ -47,8 +58,10 @@ from modelwright.events import (
     ParityFailed,
     ParityProven,
     PerformanceDegraded,
+    PerformanceEstimated,
     QualityFailed,
     QuarantineReleased,
+    RepairAsked,
     RolloutPromoted,
     RolloutRolledBack,
     RowsHeld,
@@ -60,6 +73,7 @@ from modelwright.events import (
     WebhookFailed,
 )
 from modelwright.log import Happened, Log, stream_of
+from modelwright.protocol import Message
 from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, every
 
 TABLE: TableName = "insights"
@@ -153,6 +167,52 @@ def _held(event: RowsHeld) -> Cause:
     return Cause(f"source/{event.source}/held", "warning", text)
 
 
+def _asked(event: RepairAsked) -> Cause:
+    choices = "; ".join(event.choices) or "nothing is known to help"
+    text = (
+        f"a repair of {event.source} waits for a person: {event.reason}: {choices}. Run `modelwright quarantine show "
+    )
+    return Cause(f"quarantine/{event.source}/{event.quarantine_id}", "critical", f"{text}{event.quarantine_id}`")
+
+
+def _anomalous(event: AnomalyDetected) -> Cause:
+    return Cause(f"series/{event.series}", "warning", event.text)
+
+
+def _estimated(event: PerformanceEstimated) -> Cause:
+    figures = f"{event.value.value:.3f} ({event.value.low:.3f} to {event.value.high:.3f})"
+    text = (
+        f"{event.metric} of {event.model} version {event.version} is estimated at {figures} by {event.estimator}, "
+        f"after {event.reference:.3f}; no label says so yet. It assumes: {event.assumes}"
+    )
+    return Cause(_estimate(event), "warning", text)
+
+
+def _unfair(event: FairnessBroken) -> Cause:
+    return Cause(f"model/{event.model}/fairness/{event.group}/{event.metric}", "warning", event.reason)
+
+
+def _attributed(event: AttributionDrifted) -> Cause:
+    text = (
+        f"version {event.version} of {event.model} rests on other features than it was trained on (agreement "
+        f"{event.ndcg:.2f}, floor {event.floor:.2f}): {'; '.join(event.features)}"
+    )
+    return Cause(f"model/{event.model}/attribution", "info", text)
+
+
+def _unalerted(event: AlertFailed) -> Cause:
+    text = f"the channel {event.notifier} took no alert of incident {event.incident_id}: {event.reason}"
+    return Cause(f"channel/{event.notifier}/alert", "warning", text)
+
+
+def _estimate(event: PerformanceEstimated) -> str:
+    return f"model/{event.model}/estimate/{event.estimator}/{event.metric}"
+
+
+def _no_worse(event: PerformanceEstimated) -> tuple[str, ...]:
+    return () if event.degraded else (_estimate(event),)
+
+
 OPENS: dict[type[Event], Callable[[Any], Cause]] = {
     QualityFailed: _quality,
     DriftDetected: _drift,
@@ -166,6 +226,12 @@ OPENS: dict[type[Event], Callable[[Any], Cause]] = {
     ExpectationBroken: _unexpected,
     ParityFailed: _unequal,
     RowsHeld: _held,
+    RepairAsked: _asked,
+    AnomalyDetected: _anomalous,
+    PerformanceEstimated: _estimated,
+    FairnessBroken: _unfair,
+    AttributionDrifted: _attributed,
+    AlertFailed: _unalerted,
 }
 CLOSES: dict[type[Event], Callable[[Any], tuple[str, ...]]] = {
     QuarantineReleased: lambda event: (f"quarantine/{event.source}/{event.quarantine_id}",),
@@ -176,6 +242,9 @@ CLOSES: dict[type[Event], Callable[[Any], tuple[str, ...]]] = {
     ExpectationMet: lambda event: (f"view/{event.view}/expectation/{event.feature}",),
     FeaturesMaterialized: lambda event: (f"source/{event.source}/held",) if event.whole else (),
     WebhookChanged: lambda event: () if event.change == "created" else (f"webhook/{event.webhook_id}",),
+    AnomalyEnded: lambda event: (f"series/{event.series}",),
+    PerformanceEstimated: _no_worse,
+    FairnessRestored: lambda event: (f"model/{event.model}/fairness/{event.group}/{event.metric}",),
 }
 """Which subjects an event closes; one that ends in a slash is a family."""
 
@@ -183,8 +252,9 @@ CLOSES: dict[type[Event], Callable[[Any], tuple[str, ...]]] = {
 def follow(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
     """Open, count up or close incidents for an event."""
     event = delivery.event
-    if type(event) in CLOSES:
-        events, writes = _closing(delivery, call, CLOSES[type(event)](event), tables)
+    closes = CLOSES[type(event)](event) if type(event) in CLOSES else ()
+    if closes or type(event) not in OPENS:
+        events, writes = _closing(delivery, call, closes, tables)
     else:
         cause = OPENS[type(event)](event)
         known = _get(call, cause.subject, tables)
@@ -200,6 +270,35 @@ def incidents(call: Call, *, tables: Tables) -> Iterator[dict[str, Any]]:
         if item["incident"]:
             document = json.loads(item["incident"])
             yield {**document, "open": bool(item["open"]), "count": item["count"], "last_text": item["last_text"]}
+
+
+class CloseIncident(Message):
+    """``POST /v1/alerts/incidents/<id>/close``."""
+
+    incident_id: str
+    reason: str = Field(min_length=1, max_length=1000)
+
+
+def close(call: Call, message: CloseIncident, *, tables: Tables, log: Log) -> dict[str, Any]:
+    """Close an incident on a person's word; a newer cause opens another one.
+
+    Raises:
+        NotFound: there is no incident of that id.
+        Refused: it is closed already.
+    """
+    call.authorise("alerts:write", "alert/*")
+    for item in every(tables, TABLE, _partition(call)):
+        document = json.loads(item["incident"]) if item["incident"] else {}
+        if document.get("incident_id") != message.incident_id:
+            continue
+        if not item["open"]:
+            raise Refused(f"incident {message.incident_id} is closed already")
+        reason = f"closed by {call.actor}: {message.reason}"
+        event = IncidentClosed(incident_id=message.incident_id, reason=reason)
+        happened = Happened(stream_of(call.workspace, "INCIDENT", message.incident_id), event)
+        log.commit(call, [happened], [_put(item, open=0, closed=max(item["closed"], item["opened"]))])
+        return {**document, "open": False, "count": item["count"], "last_text": item["last_text"]}
+    raise NotFound(f"there is no incident {message.incident_id}")
 
 
 def partitions(workspace: str) -> tuple[str, ...]:

@@ -1,255 +1,263 @@
 """Profiles: what a file's columns look like, as a small document that later files are compared with.
 
-A column is *numbers* (quantiles, moments) or *categories* (counts of the most frequent values);
-timestamps have their extremes only. A ``Reference`` is the profiles of what was accepted
-before: their pool, and each upload by itself, because how much uploads differ among themselves
-is the measure of what is normal.
+Rows are profiled column by column, and numbers sorted once, so that memory holds one column and no table need be read.
+They have a source's canonical types, or those of a Parquet file, whose infinite values are counted then. What is known
+of a column is in ``columns``, what is done with profiles in ``documents``.
 """
 
-import math
-import zlib
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
 
-from modelwright.monitoring.distributions import Distribution
+from modelwright.errors import InvalidInput
+from modelwright.monitoring import counting
+from modelwright.monitoring.columns import QUANTILES, TOP, ColumnProfile, Lengths, numbers, pool
+from modelwright.monitoring.distributions import Floats
+from modelwright.monitoring.documents import Profile, Reference, merged
+from modelwright.monitoring.reading import ARROW, typed_array
 from modelwright.project import ColumnType, Source
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
-QUANTILES = 201
-TOP = 50
-_DIGITS = 9
+__all__ = [
+    "QUANTILES",
+    "TOP",
+    "ColumnProfile",
+    "Floats",
+    "Lengths",
+    "Profile",
+    "Reference",
+    "column_profile",
+    "columns_of",
+    "duplicates_of",
+    "extremes_of",
+    "merged",
+    "pool",
+    "profile_file",
+    "profile_of",
+    "stored_as",
+]
+
+_HASHED_ROWS = 1 << 19
 
 
-class ColumnProfile(BaseModel):
-    """One column of one file, or of several pooled.
+def profile_of(
+    table: pa.Table, source_name: str, source: Source, digest: str, types: Mapping[str, str] | None = None
+) -> Profile:
+    """Profile a canonical table with at least one event time.
 
-    Attributes:
-        rows: rows, missing or not.
-        missing: rows without a value.
-        infinite: infinite values; they are faults and in no other figure.
-        distinct: number of different values (of a pool: the largest of its files).
-        mode_share: share of the most frequent value among the values that are there.
-        quantiles: at ``QUANTILES`` equal steps from minimum to maximum.
-        top: the most frequent categories and their counts.
+    Args:
+        table: rows.
+        source_name: whose.
+        source: their declaration.
+        digest: of their content.
+        types: how the file stored its columns, where that is known.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    kind: Literal["numbers", "categories", "times"]
-    rows: int
-    missing: int
-    infinite: int = 0
-    distinct: int = 0
-    mode_share: float = 0.0
-    mean: float = 0.0
-    deviation: float = 0.0
-    low: float | None = None
-    high: float | None = None
-    quantiles: tuple[float, ...] = ()
-    top: dict[str, int] = Field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """Values that are there."""
-        return self.rows - self.missing
-
-    @property
-    def missing_rate(self) -> float:
-        """Share of rows without a value."""
-        return self.missing / self.rows if self.rows else 0.0
-
-    @cached_property
-    def grid(self) -> Floats:
-        """The quantiles as an array."""
-        return np.asarray(self.quantiles, dtype=np.float64)
-
-    @cached_property
-    def distribution(self) -> Distribution:
-        """The numbers, as detectors see them."""
-        points, weights = np.unique(self.grid, return_counts=True)
-        return Distribution(points, np.asarray(weights * (self.count / max(1, len(self.quantiles))), dtype=np.float64))
-
-    def cumulative(self, points: Floats) -> Floats:
-        """Return the share of values at or below each point, from the quantiles (off by at most 1/QUANTILES)."""
-        return np.searchsorted(self.grid, points, side="right") / max(1, len(self.quantiles))
-
-
-class Profile(BaseModel):
-    """All columns of one file.
-
-    Attributes:
-        start: smallest event time.
-        end: largest event time.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    profile_version: int = 1
-    source: str
-    digest: str
-    rows: int
-    start: datetime
-    end: datetime
-    columns: dict[str, ColumnProfile]
-
-    def packed(self) -> bytes:
-        """Return the form in which a table keeps it."""
-        return zlib.compress(self.model_dump_json().encode(), 6)
-
-    @classmethod
-    def unpacked(cls, data: bytes) -> "Profile":
-        """Read the form in which a table keeps it."""
-        return cls.model_validate_json(zlib.decompress(bytes(data)))
-
-
-def profile_of(table: pa.Table, source_name: str, source: Source, digest: str) -> Profile:
-    """Profile a canonical table with at least one event time."""
-    times = table.column(source.event_time)
-    extremes = pc.min_max(times).as_py()
-    columns = {name: column_profile(table.column(name), column.type) for name, column in source.columns.items()}
+    extremes = extremes_of(table.column(source.event_time))
     return Profile(
         source=source_name,
         digest=digest,
         rows=table.num_rows,
-        start=extremes["min"],
-        end=extremes["max"],
-        columns=columns,
+        start=extremes[0],
+        end=extremes[1],
+        columns=columns_of(table, source, types or {}),
+        duplicates=duplicates_of([table.select(list(source.key))]) if source.key else None,
     )
 
 
-def column_profile(column: pa.ChunkedArray, kind: ColumnType) -> ColumnProfile:
-    """Profile one canonical column."""
-    rows, missing = len(column), column.null_count
-    if missing == rows or kind == "timestamp":
-        return _times(column, rows, missing) if kind == "timestamp" else _empty(kind, rows)
+def columns_of(table: pa.Table, source: Source, types: Mapping[str, str]) -> dict[str, ColumnProfile]:
+    """Profile each declared column of a table; see ``profile_of``."""
+    room = np.empty(table.num_rows)
+    return {
+        name: column_profile(table.column(name), column.type, types.get(name, ""), room)
+        for name, column in source.columns.items()
+    }
+
+
+def extremes_of(times: pa.ChunkedArray) -> "tuple[datetime, datetime]":
+    """Return the smallest and the largest of a column of times.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    extremes = pc.min_max(_typed(times, "timestamp")).as_py()
+    if extremes["min"] is None:
+        raise InvalidInput("no row has an event time")
+    return extremes["min"], extremes["max"]
+
+
+def profile_file(file: "Path | str | bytes", source_name: str, source: Source, digest: str = "") -> Profile:
+    """Profile a Parquet file, one column in memory at a time.
+
+    Args:
+        file: its path or its bytes.
+        source_name: whose rows they are.
+        source: their declaration.
+        digest: of their content; of the file's bytes, if it is not given.
+
+    Raises:
+        InvalidInput: it is no Parquet, lacks declared columns, or no row has an event time.
+    """
+    import pyarrow.parquet as pq
+
+    texts = [name for name, column in source.columns.items() if column.type == "string"]
+    opened = pa.BufferReader(file) if isinstance(file, bytes) else pa.OSFile(str(file))
+    try:
+        with opened, pq.ParquetFile(opened) as plain, pq.ParquetFile(opened, read_dictionary=texts) as coded:
+            return _Parquet(plain, coded).profile(source_name, source, digest or _digest(file))
+    except pa.ArrowInvalid as error:
+        raise InvalidInput("the file is no Parquet that can be read") from error
+
+
+def column_profile(
+    column: pa.ChunkedArray, kind: ColumnType, type_: str = "", room: Floats | None = None
+) -> ColumnProfile:
+    """Profile one column.
+
+    Args:
+        column: of its canonical type, or any that ``reading`` can make that type.
+        kind: its declared type.
+        type_: how the file stored it.
+        room: as many numbers as the column has rows, which are overwritten; else some are made.
+    """
+    counted: dict[str, Any] = {"rows": len(column), "type": type_}
+    if kind == "timestamp":
+        return _times(column, counted)
     if kind in ("integer", "number"):
-        values = column.drop_null().combine_chunks().to_numpy(zero_copy_only=False).astype(np.float64)
-        return _numbers(values, rows, missing)
-    counts = pc.value_counts(column.drop_null())
-    words = [str(word).lower() if kind == "boolean" else word for word in counts.field(0).to_pylist()]
-    pairs = sorted(zip(words, counts.field(1).to_pylist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
-    return ColumnProfile(
-        kind="categories",
-        rows=rows,
-        missing=missing,
-        distinct=len(pairs),
-        mode_share=round(pairs[0][1] / (rows - missing), _DIGITS),
-        top=dict(pairs[:TOP]),
-    )
+        return _numbers(_floats(column, room), counted)
+    words = column if _is_text(column.type) else _typed(column, kind)
+    return counting.counted(lambda: words.chunks, lambda: words.chunks, **counted)
+
+
+def duplicates_of(tables: Iterable[pa.Table]) -> int:
+    """Return how many rows have the key of a row before them, by 64 bits of a hash: 8 bytes of memory for a row.
+
+    That two of ten million different keys have one hash happens once in 400,000 such files.
+    """
+    hashes = [
+        counting.hashes_of(part.to_pandas())
+        for table in tables
+        for start in range(0, table.num_rows, _HASHED_ROWS)
+        for part in (table.slice(start, _HASHED_ROWS),)
+    ]
+    if not hashes:
+        return 0
+    ordered = np.concatenate(hashes)
+    ordered.sort()
+    return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
+
+
+def stored_as(kind: pa.DataType) -> str:
+    """Return how a profile calls the type of a stored column: in Arrow's words, times in UTC."""
+    if pa.types.is_timestamp(kind) and kind.tz:
+        kind = pa.timestamp(kind.unit, "UTC")
+    return str(kind.value_type if pa.types.is_dictionary(kind) else kind)
+
+
+# --- private -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The uploads of a source that were accepted in the weeks before, oldest first."""
+class _Parquet:
+    """A file.
 
-    profiles: tuple[Profile, ...]
+    Attributes:
+        plain: it, as it is.
+        coded: it, with texts as places in dictionaries, which are faster to count while there are few.
+    """
 
-    @property
-    def rows(self) -> int:
-        """Rows of all uploads together."""
-        return sum(profile.rows for profile in self.profiles)
+    plain: "pq.ParquetFile"
+    coded: "pq.ParquetFile"
 
-    def uploads(self, column: str) -> list[ColumnProfile]:
-        """Return the profile of a column in each upload that has values of it."""
-        known = (profile.columns.get(column) for profile in self.profiles)
-        return [profile for profile in known if profile is not None and profile.count]
+    def profile(self, source_name: str, source: Source, digest: str) -> Profile:
+        """Profile it column by column; see ``profile_file``."""
+        schema, rows, columns = self.plain.schema_arrow, self.plain.metadata.num_rows, {}
+        if missing := [name for name in source.columns if name not in schema.names]:
+            raise InvalidInput(f"the file has no column {', '.join(missing)}")
+        room = np.empty(rows)
+        for name, column in source.columns.items():
+            stored = schema.field(name).type
+            said: dict[str, Any] = {"rows": rows, "type": stored_as(stored)}
+            if column.type == "string" and _is_text(stored):
+                coded, plain = (partial(self._pieces, file, name) for file in (self.coded, self.plain))
+                columns[name] = counting.counted(coded, plain, **said)
+                continue
+            values = self._read(name)
+            columns[name] = column_profile(values, column.type, said["type"], room)
+            if name == source.event_time:
+                start, end = extremes_of(values)
+        keys = self.plain.iter_batches(_HASHED_ROWS, columns=list(source.key), use_threads=False)
+        return Profile(
+            source=source_name,
+            digest=digest,
+            rows=rows,
+            start=start,
+            end=end,
+            columns=columns,
+            duplicates=duplicates_of(pa.Table.from_batches([batch]) for batch in keys) if source.key else None,
+        )
 
-    def pooled(self, column: str) -> ColumnProfile | None:
-        """Return the column over all uploads together (None: never seen)."""
-        return self._pools.get(column)
+    def _read(self, name: str) -> pa.ChunkedArray:
+        return self.plain.read(columns=[name], use_threads=False).column(0)
 
-    @cached_property
-    def _pools(self) -> dict[str, ColumnProfile]:
-        parts: dict[str, list[ColumnProfile]] = {}
-        for profile in self.profiles:
-            for name, column in profile.columns.items():
-                parts.setdefault(name, []).append(column)
-        return {name: pool(columns) for name, columns in parts.items()}
-
-
-def pool(parts: Sequence[ColumnProfile]) -> ColumnProfile:
-    """Return the profile of several files together: counts and extremes exact, quantiles from their grids."""
-    filled = [part for part in parts if part.count]
-    if not filled:
-        return parts[0].model_copy(update={"rows": sum(p.rows for p in parts), "missing": sum(p.rows for p in parts)})
-    weights = np.array([part.count for part in filled], dtype=np.float64)
-    mean = float(np.average([part.mean for part in filled], weights=weights))
-    squares = [part.deviation**2 + (part.mean - mean) ** 2 for part in filled]
-    top: dict[str, int] = {}
-    for part in filled:
-        for value, count in part.top.items():
-            top[value] = top.get(value, 0) + count
-    lows = [part.low for part in filled if part.low is not None]
-    highs = [part.high for part in filled if part.high is not None]
-    return ColumnProfile(
-        kind=filled[0].kind,
-        rows=sum(part.rows for part in parts),
-        missing=sum(part.missing for part in parts),
-        infinite=sum(part.infinite for part in parts),
-        distinct=max(part.distinct for part in filled),
-        mode_share=float(np.average([part.mode_share for part in filled], weights=weights)),
-        mean=mean,
-        deviation=math.sqrt(float(np.average(squares, weights=weights))),
-        low=min(lows, default=None),
-        high=max(highs, default=None),
-        quantiles=_mixed(filled, weights),
-        top=dict(sorted(top.items(), key=lambda pair: (-pair[1], pair[0]))[: 4 * TOP]),
-    )
+    def _pieces(self, file: "pq.ParquetFile", name: str) -> Iterator[pa.Array]:
+        for batch in file.iter_batches(counting.MANY, columns=[name], use_threads=False):
+            yield batch.column(0)
 
 
-def _mixed(parts: Sequence[ColumnProfile], weights: Floats) -> tuple[float, ...]:
-    """Quantiles of the mixture: every grid point stands for an equal share of its file's values."""
-    if not parts[0].quantiles:
-        return ()
-    points = np.concatenate([part.grid for part in parts])
-    mass = np.repeat(weights / weights.sum() / QUANTILES, QUANTILES)
-    order = np.argsort(points, kind="stable")
-    below = np.cumsum(mass[order]) - mass[order] / 2
-    grid = np.interp(np.linspace(0, 1, QUANTILES), below, points[order])
-    return tuple(_rounded(grid))
+def _typed(column: pa.ChunkedArray, kind: ColumnType) -> pa.ChunkedArray:
+    """Return a column in its canonical type; what cannot be of it is missing."""
+    return column if column.type == ARROW[kind] else pa.chunked_array([typed_array(column, kind)[0]])
 
 
-def _empty(kind: str, rows: int) -> ColumnProfile:
-    numeric = kind in ("integer", "number")
-    return ColumnProfile(kind="numbers" if numeric else "categories", rows=rows, missing=rows)
+def _floats(column: pa.ChunkedArray, room: Floats | None) -> Floats:
+    """Return numbers in an array of their own, or in the room that is given, missing ones as NaN."""
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        column = _typed(column, "number")
+    values = np.empty(len(column)) if room is None else room
+    start = 0
+    for chunk in column.chunks:
+        values[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+        start += len(chunk)
+    return values
 
 
-def _times(column: pa.ChunkedArray, rows: int, missing: int) -> ColumnProfile:
-    if missing == rows:
-        return ColumnProfile(kind="times", rows=rows, missing=missing)
-    extremes = pc.min_max(column).as_py()
-    low, high = extremes["min"].timestamp(), extremes["max"].timestamp()
-    return ColumnProfile(kind="times", rows=rows, missing=missing, low=low, high=high)
+def _numbers(values: Floats, counted: dict[str, Any]) -> ColumnProfile:
+    """Profile numbers in the array itself: sorted, minus infinity stands first, and infinity and NaN last."""
+    values.sort()
+    below = int(np.searchsorted(values, -np.inf, side="right"))
+    above, there = (int(place) for place in np.searchsorted(values, [np.inf, np.nan], side="left"))
+    finite = values[below:above]
+    zeros = np.searchsorted(finite, 0.0), np.searchsorted(finite, 0.0, side="right")
+    finite[slice(*zeros)] = 0.0  # a negative one differs in no other way
+    infinite = {"infinite": below + there - above, "negative_infinite": below}
+    return numbers(finite, missing=len(values) - there, **infinite, **counted)
 
 
-def _numbers(values: Floats, rows: int, missing: int) -> ColumnProfile:
-    ordered = np.sort(values)
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    runs = np.diff(np.concatenate([starts, [len(ordered)]]))
-    grid = np.interp(np.linspace(0, len(ordered) - 1, QUANTILES), np.arange(len(ordered)), ordered)
-    mean, deviation, low, high = _rounded(np.array([values.mean(), values.std(), ordered[0], ordered[-1]]))
-    return ColumnProfile(
-        kind="numbers",
-        rows=rows,
-        missing=missing,
-        distinct=len(starts),
-        mode_share=round(float(runs.max()) / len(ordered), _DIGITS),
-        mean=mean,
-        deviation=deviation,
-        low=low,
-        high=high,
-        quantiles=tuple(_rounded(grid)),
-    )
+def _times(column: pa.ChunkedArray, counted: dict[str, Any]) -> ColumnProfile:
+    times = _typed(column, "timestamp")
+    ends = pc.min_max(times)
+    low, high = (None if (end := ends[name].value) is None else end / 1e6 for name in ("min", "max"))
+    return ColumnProfile(kind="times", missing=times.null_count, low=low, high=high, **counted)
 
 
-def _rounded(values: Floats) -> list[float]:
-    """Nine significant digits: enough for every test here, and half the bytes."""
-    return [float(f"{value:.{_DIGITS}g}") for value in values]
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _digest(file: "Path | str | bytes") -> str:
+    if isinstance(file, bytes):
+        return hashlib.sha256(file).hexdigest()
+    with Path(file).open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

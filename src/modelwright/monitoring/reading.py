@@ -2,7 +2,7 @@
 
 Canonical types are ``timestamp[us, UTC]`` (naive means UTC), ``int64``, ``float64`` (NaN is missing),
 ``string`` and ``bool``. A cell that cannot be what its column declares becomes null and is
-remembered as a fault of its row; only a file that cannot be read at all raises.
+remembered as a fault of its row; so is one that is no UTF-8. Only a file that cannot be read at all raises.
 """
 
 import hashlib
@@ -36,6 +36,26 @@ _EXACT_INTEGER = 2.0**53
 _YEARS_S = (-62_135_596_800, 253_402_300_800)
 """The years 1 to 9999, in seconds since 1970."""
 _MALFORMED_KEPT = 1000
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""Stands for bytes that are no UTF-8."""
+
+
+class Unreadable(InvalidInput):
+    """A file that cannot be read as rows of its source.
+
+    Args:
+        message: for who may see the file.
+        check: what it failed.
+        logged: without a word of the file.
+        table: its columns, where it has other ones than the source.
+    """
+
+    def __init__(
+        self, message: str, *, check: str = "readable", logged: str = "", table: "pa.Table | None" = None
+    ) -> None:
+        super().__init__(message, logged=logged)
+        self.check = check
+        self.table = table
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,9 @@ class Rows:
         typed: the same in canonical types; cells that broke their type are null.
         untyped: per column, the rows whose cell broke its type.
         malformed: text of lines with the wrong number of fields.
+        undeclared: names of its other columns.
+        cut_line: whether the last of the malformed lines is where the file breaks off.
+        unended: whether it is text whose last line has no end, as where a file breaks off.
         digest: SHA-256 of the canonical content, the same for CSV and Parquet.
     """
 
@@ -55,29 +78,28 @@ class Rows:
     untyped: dict[str, Mask]
     malformed: tuple[str, ...]
     digest: str
+    undeclared: tuple[str, ...] = ()
+    cut_line: bool = False
+    unended: bool = False
 
 
 def read_rows(body: bytes, source: Source) -> Rows:
     """Read an upload.
 
     Raises:
-        InvalidInput: it is empty, neither Parquet nor CSV, lacks declared columns or has no rows.
+        Unreadable: it is empty, cut off, neither Parquet nor CSV, lacks declared columns or has no rows.
     """
     if not body.strip():
-        raise InvalidInput("the file is empty")
+        raise Unreadable("the file is empty")
     malformed: list[str] = []
-    table = _parquet(body) if body[:4] == b"PAR1" else _csv(body, malformed)
-    missing = [name for name in source.columns if name not in table.column_names]
-    if missing:
-        extra = [name for name in table.column_names if name not in source.columns]
-        there = f"; it has {', '.join(extra[:20])} instead" if extra else ""
-        number = f"; it has columns that are not declared: {len(extra)}" if extra else ""
-        told = f"the file has no column {', '.join(missing)}"
-        # a file without a header names its columns by what its first row has
-        raise InvalidInput(f"{told}{there}", logged=f"{told}{number}")
+    parquet = body[:4] == b"PAR1"
+    table = _parquet(body) if parquet else _csv(body, source, malformed)
+    extra = tuple(name for name in table.column_names if name not in source.columns)
+    _require_columns(table, source, extra)
     raw = table.select(list(source.columns)).combine_chunks()
     if raw.num_rows == 0 and not malformed:
-        raise InvalidInput("the file has a header and no rows")
+        raise Unreadable("the file has a header and no rows")
+    unended = not parquet and not body.endswith((b"\n", b"\r"))
     columns, untyped = [], {}
     for name, column in source.columns.items():
         array, broken = typed_array(raw.column(name), column.type)
@@ -86,7 +108,21 @@ def read_rows(body: bytes, source: Source) -> Rows:
             untyped[name] = broken
             raw = raw.set_column(raw.column_names.index(name), name, _told(raw.column(name)))
     typed = pa.table(columns, schema=schema_of(source))
-    return Rows(raw, typed, untyped, tuple(malformed), _digest(raw, typed, untyped, malformed))
+    digest = _digest(raw, typed, untyped, malformed)
+    if not parquet and not _is_utf8(body):
+        digest = hashlib.sha256(digest.encode() + body).hexdigest()
+    cut_line = unended and bool(malformed) and body.endswith(malformed[-1].encode())
+    return Rows(raw, typed, untyped, tuple(malformed), digest, extra, cut_line, unended)
+
+
+def _require_columns(table: pa.Table, source: Source, extra: tuple[str, ...]) -> None:
+    missing = [name for name in source.columns if name not in table.column_names]
+    if missing:
+        there = f"; it has {', '.join(extra[:20])} instead" if extra else ""
+        number = f"; it has columns that are not declared: {len(extra)}" if extra else ""
+        told = f"the file has no column {', '.join(missing)}"
+        # a file without a header names its columns by what its first row has
+        raise Unreadable(f"{told}{there}", check="schema", logged=f"{told}{number}", table=table)
 
 
 def _told(array: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -140,14 +176,56 @@ def typed_array(column: pa.ChunkedArray, kind: ColumnType) -> tuple[pa.Array, Ma
 def _parquet(body: bytes) -> pa.Table:
     import pyarrow.parquet as pq
 
+    if body[-4:] != b"PAR1":
+        raise Unreadable("the file begins like Parquet and is cut off: it has no footer", check="truncated_file")
     try:
         return pq.read_table(pa.BufferReader(body), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         told = "the file begins like Parquet and cannot be read"
-        raise InvalidInput(f"{told}: {_first_line(error)}", logged=told) from error
+        raise Unreadable(f"{told}: {_first_line(error)}", logged=told) from error
 
 
-def _csv(body: bytes, malformed: list[str]) -> pa.Table:
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _as_utf8(body: bytes, source: Source) -> bytes:
+    """Return text in which what is no UTF-8 is marked; raises ``Unreadable`` where that is the whole."""
+    if _is_utf8(body):
+        return body
+    header = body.split(b"\n", 1)[0]
+    if _is_utf8(header) and any(name.encode() in header for name in source.columns):
+        return body.decode(errors="replace").encode()
+    for encoding in ("utf-16", "latin-1"):
+        try:
+            text = body.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if sum(name in text.split("\n", 1)[0] for name in source.columns) > len(source.columns) / 2:
+            raise Unreadable(f"the file is encoded in {encoding} or the like, and not in UTF-8", check="encoding")
+    raise Unreadable("the file is neither Parquet nor CSV in UTF-8")
+
+
+def _csv(body: bytes, source: Source, malformed: list[str]) -> pa.Table:
+    body = _as_utf8(body, source)
+    try:
+        return _table_of_text(body, malformed)
+    except Unreadable:
+        lines = body.rstrip(b"\n").rsplit(b"\n", 1)
+        if len(lines) < 2 or body.endswith(b"\n"):
+            raise
+    # a file that breaks off within quotes is whole but for its last line
+    malformed.clear()
+    table = _table_of_text(lines[0] + b"\n", malformed)
+    malformed.append(lines[1].decode())
+    return table
+
+
+def _table_of_text(body: bytes, malformed: list[str]) -> pa.Table:
     from pyarrow import csv
 
     def hold(row: Any) -> str:
@@ -155,13 +233,10 @@ def _csv(body: bytes, malformed: list[str]) -> pa.Table:
             malformed.append(row.text)
         return "skip"
 
-    try:
-        header = body.decode("utf-8-sig").split("\n", 1)[0]
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"the file is neither Parquet nor CSV in UTF-8: {error.reason} at {error.start}") from error
+    header = body.split(b"\n", 1)[0].decode("utf-8-sig")
     names = [name.strip().strip('"') for name in header.strip("\r").split(",")]
     if len(set(names)) != len(names):
-        raise InvalidInput("the file names a column twice")
+        raise Unreadable("the file names a column twice", check="schema")
     try:
         return csv.read_csv(
             pa.BufferReader(body),
@@ -175,7 +250,7 @@ def _csv(body: bytes, malformed: list[str]) -> pa.Table:
         )
     except (pa.ArrowException, OSError) as error:
         told = "the file is neither Parquet nor CSV"
-        raise InvalidInput(f"{told}: {_first_line(error)}", logged=told) from error
+        raise Unreadable(f"{told}: {_first_line(error)}", logged=told) from error
 
 
 def _from_text(array: pa.Array, kind: ColumnType) -> tuple[pa.Array, Mask | None]:

@@ -1,10 +1,12 @@
-"""Checks of single rows: what is held back while the good rows of a file go on.
+"""Checks of single rows by what a source declares: what is held back while the good rows of a file go on.
 
-A row is held for a cell of the wrong type, a missing value where none may be, a value that
-cannot be true, or a key that other rows of the file contradict. Rows repeated exactly are
-dropped with a warning, because nothing is lost.
+A row is held for a cell of the wrong type, a missing value where none may be, a value that cannot be true, a rule that
+does not hold, or a key that other rows of the file contradict. Rows repeated exactly are dropped with a warning,
+because nothing is lost. How severe each of ``DECLARED`` is, the source may say.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modelwright.errors import InvalidInput
 from modelwright.events import Finding
+from modelwright.monitoring import formulas
+from modelwright.monitoring.checks.files import Fault, fault, held, mask_of
 from modelwright.monitoring.reading import Mask, Rows
 from modelwright.project import Column, Source
 
-_EXAMPLES = 3
+DECLARED = ("type", "required", "low", "high", "values", "regex", "unique", "rules", "duplicate_key")
+"""What is checked because it is declared; of ``rules`` each may also be named by itself."""
 
 
 @dataclass(frozen=True)
@@ -33,31 +39,109 @@ class RowVerdict:
     held: Mask
     findings: tuple[Finding, ...]
 
+    def without(self, fault: Fault) -> "RowVerdict":
+        """Return the verdict when rows are held back besides, or a warning is said."""
+        findings = (*self.findings, fault.finding)
+        if fault.rows is None or fault.finding.severity == "warn":
+            return RowVerdict(self.good, self.held, findings)
+        return RowVerdict(self.good & ~fault.rows, self.held | fault.rows, findings)
 
-def check_rows(rows: Rows, source: Source) -> RowVerdict:
-    """Check each row of a file by the source's declaration."""
-    held = np.zeros(rows.typed.num_rows, dtype=bool)
-    findings: list[Finding] = []
+
+def check_rows(rows: Rows, source: Source, faults: Sequence[Fault] = ()) -> RowVerdict:
+    """Check each row of a file by the source's declaration.
+
+    Args:
+        rows: of the file.
+        source: its source.
+        faults: what is known to be wrong with rows besides.
+    """
+    everything = np.ones(rows.typed.num_rows, dtype=bool)
+    verdict = RowVerdict(everything, ~everything, ())
     for name, column in source.columns.items():
         array = rows.typed.column(name).combine_chunks()
+        needed = name in source.key or name == source.event_time
         for check, broken, text in _column_faults(array, column, rows.untyped.get(name), name in source.key):
             if broken.any():
-                held |= broken
-                findings.append(_held(check, name, broken, f"{text}{_places(broken)}"))
-    if rows.malformed:
-        text = f"{len(rows.malformed)} lines have the wrong number of fields"
-        findings.append(Finding(check="malformed", severity="block", text=text))
-    repeats, conflicts = duplicates(rows.typed, source.key)
-    repeats &= ~held
-    conflicts &= ~held
+                # without key and time no row can be told from others
+                block = (needed and check in ("type", "required")) or _severity(source, check) == "block"
+                verdict = verdict.without(_rated(held(check, name, broken, text), block))
+    verdict = _with_lines(verdict, rows)
+    for one in faults:
+        verdict = verdict.without(one)
+    for later in (_of_keys, _of_unique, _of_rules):
+        verdict = later(verdict, rows.typed, source)
+    return verdict
+
+
+def _severity(source: Source, check: str) -> str:
+    return source.severity.get(check, "block")
+
+
+def _rated(one: Fault, block: bool) -> Fault:
+    if block:
+        return one
+    text = one.finding.text.replace("held back: ", "not as declared: ")
+    return one._replace(finding=one.finding.model_copy(update={"severity": "warn", "text": text}))
+
+
+def _with_lines(verdict: RowVerdict, rows: Rows) -> RowVerdict:
+    """Add what is said of lines that are no rows."""
+    count = len(rows.malformed) - rows.cut_line
+    if count:
+        verdict = verdict.without(fault("malformed", "", True, f"{count} lines have the wrong number of fields"))
+    if rows.cut_line:
+        verdict = verdict.without(fault("truncated_file", "", True, "the last line is cut: the file breaks off there"))
+    return verdict
+
+
+def _among(part: Mask, of: Mask) -> Mask:
+    whole = np.zeros(len(of), dtype=bool)
+    whole[np.flatnonzero(of)[part]] = True
+    return whole
+
+
+def expanded(part: Mask | None, of: Mask) -> Mask | None:
+    """Return a mask of some rows as one of all."""
+    return None if part is None else _among(part, of)
+
+
+def _of_keys(verdict: RowVerdict, typed: pa.Table, source: Source) -> RowVerdict:
+    """Drop exact repeats among rows that are good so far, and hold keys whose rows differ."""
+    some = verdict.good
+    repeats, conflicts = (_among(mask, some) for mask in duplicates(typed.filter(pa.array(some)), source.key))
     if conflicts.any():
-        held |= conflicts
-        key = ", ".join(source.key)
-        findings.append(_held("duplicate_key", key, conflicts, "the same key comes with different values"))
+        found = held("duplicate_key", ", ".join(source.key), conflicts, "the same key comes with different values")
+        verdict = verdict.without(_rated(found, _severity(source, "duplicate_key") == "block"))
     if repeats.any():
         text = f"{int(repeats.sum())} rows repeat others exactly and were dropped"
-        findings.append(Finding(check="duplicate_row", severity="warn", text=text))
-    return RowVerdict(~held & ~repeats, held, tuple(findings))
+        verdict = verdict.without(fault("duplicate_row", "", False, text))
+    return RowVerdict(verdict.good & ~repeats, verdict.held, verdict.findings)
+
+
+def _of_unique(verdict: RowVerdict, typed: pa.Table, source: Source) -> RowVerdict:
+    for name in (name for name, column in source.columns.items() if column.unique and (name,) != source.key):
+        some = verdict.good & mask_of(typed.column(name).combine_chunks().is_valid())
+        codes = codes_of(typed.select([name]).filter(pa.array(some)))
+        shared = _among(np.bincount(codes)[codes] > 1 if len(codes) else np.zeros(0, dtype=bool), some)
+        if shared.any():
+            found = held("unique", name, shared, "the same value comes several times")
+            verdict = verdict.without(_rated(found, _severity(source, "unique") == "block"))
+    return verdict
+
+
+def _of_rules(verdict: RowVerdict, typed: pa.Table, source: Source) -> RowVerdict:
+    for name, expression in source.rules.items():
+        try:
+            broken = mask_of(pc.invert(formulas.holds(expression, typed))) & verdict.good
+        except InvalidInput as error:
+            verdict = verdict.without(fault("rules", "", False, f"the rule {name} says nothing: {error}"))
+            continue
+        if broken.any():
+            columns = ", ".join(formulas.columns_of(expression))
+            severity = source.severity.get(name, _severity(source, "rules"))
+            found = held("rules", columns, broken, f"against the rule {name}, {expression}")
+            verdict = verdict.without(_rated(found, severity == "block"))
+    return verdict
 
 
 def duplicates(table: pa.Table, key: tuple[str, ...]) -> tuple[Mask, Mask]:
@@ -93,37 +177,31 @@ def codes_of(table: pa.Table) -> npt.NDArray[np.int64]:
 
 def _column_faults(array: pa.Array, column: Column, untyped: Mask | None, in_key: bool) -> list[tuple[str, Mask, str]]:
     faults = []
-    missing = _numpy(array.is_null())
+    missing = mask_of(array.is_null())
     if untyped is not None:
         faults.append(("type", untyped, f"not of type {column.type}"))
         missing = missing & ~untyped
     if (not column.nullable or in_key) and missing.any():
         faults.append(("required", missing, "missing where a value must be"))
     if column.low is not None:
-        low = _numpy(pc.less(array, column.low).fill_null(False))
-        faults.append(("low", low, f"below {column.low:g}"))
+        faults.append(("low", mask_of(pc.less(array, column.low)), f"below {column.low:g}"))
     if column.high is not None:
-        high = _numpy(pc.greater(array, column.high).fill_null(False))
-        faults.append(("high", high, f"above {column.high:g}"))
+        faults.append(("high", mask_of(pc.greater(array, column.high)), f"above {column.high:g}"))
     if column.values:
-        known = pc.is_in(array.cast(pa.string()), pa.array(column.values))
-        unknown = _numpy(pc.and_(pc.invert(known), array.is_valid()))
-        faults.append(("values", unknown, f"none of {', '.join(column.values[:10])}"))
+        faults.append(("values", _unlike(array, set(column.values).__contains__), f"none of {_told(column.values)}"))
+    if column.regex:
+        matches = re.compile(column.regex).fullmatch
+        faults.append(("regex", _unlike(array, lambda text: bool(matches(text))), f"not like {column.regex}"))
     return faults
 
 
-def _held(check: str, column: str, broken: Mask, text: str) -> Finding:
-    count = int(broken.sum())
-    rows = "1 row" if count == 1 else f"{count} rows"
-    return Finding(check=check, column=column, severity="block", text=f"{column}: {rows} held back: {text}")
+def _told(values: Sequence[str]) -> str:
+    return ", ".join(values[:10])
 
 
-def _places(broken: Mask) -> str:
-    """Where it is: row numbers, not values, because the log keeps findings for ever."""
-    numbers = np.flatnonzero(broken)[:_EXAMPLES] + 1
-    return f" (rows {', '.join(map(str, numbers))}{', ...' if int(broken.sum()) > _EXAMPLES else ''})"
-
-
-def _numpy(array: pa.Array) -> Mask:
-    mask: Mask = array.to_numpy(zero_copy_only=False)
-    return mask.astype(bool)
+def _unlike(array: pa.Array, fits: Callable[[str], bool]) -> Mask:
+    """Return the rows whose value, as text, does not fit; each different one is looked at once."""
+    texts = array.cast(pa.string())
+    return mask_of(
+        pc.is_in(texts, pa.array([t for t in pc.unique(texts.drop_null()).to_pylist() if not fits(t)], pa.string()))
+    )

@@ -5,11 +5,14 @@ entity             pk                             sk                           a
 =================  =============================  ===========================  ========================
 seen upload        ``WS#<ws>#UPLOAD#<hash>``      ``STATE``                    get by key and version
 seen content       ``WS#<ws>#SOURCE#<source>``    ``CONTENT#<digest>``         get by digest
-accepted profile   ``WS#<ws>#SOURCE#<source>``    ``PROFILE#<end>#<digest>``   newest within a span
+accepted profile   ``WS#<ws>#SOURCE#<source>``    ``PROFILE#<end>#<digest>``   all within a span
 drift votes        ``WS#<ws>#SOURCE#<source>``    ``DRIFT``                    get
+judged window      ``WS#<ws>#SOURCE#<source>``    ``DRIFT#<end>#<digest>``     newest
 open quarantine    ``WS#<ws>#QUARANTINE#OPEN``    ``<id>``                     all; get
 closed quarantine  ``WS#<ws>#QUARANTINE#CLOSED``  ``<id>``                     get
 champion           ``WS#<ws>#MODEL#<model>``      ``CHAMPION``                 get
+training           ``WS#<ws>#MODEL#<model>``      ``TRAINING#<id>``            get: its window
+version            ``WS#<ws>#MODEL#<model>``      ``VERSION#<number>``         get: its training
 labels joined      ``WS#<ws>#MODEL#<model>``      ``JOINED``                   get
 labelled file      ``WS#<ws>#MODEL#<model>``      ``LABELS#<end>#<digest>``    all after a time
 measured window    ``WS#<ws>#MODEL#<model>``      ``MEASURED#<end>#<digest>``  newest
@@ -19,6 +22,7 @@ measured window    ``WS#<ws>#MODEL#<model>``      ``MEASURED#<end>#<digest>``  n
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -26,11 +30,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from modelwright.errors import NotFound
-from modelwright.events import Finding, PerformanceMeasured, Window
-from modelwright.monitoring.profiles import Profile, Reference
-from modelwright.storage import Absent, Anything, Condition, Delete, Is, Item, Key, Put, Tables, Write, every
-
-_MOST_PROFILES = 60
+from modelwright.events import ColumnDrift, Finding, PerformanceMeasured, Window
+from modelwright.monitoring.documents import Profile
+from modelwright.storage import Absent, Anything, Condition, Delete, Exists, Is, Item, Key, Put, Tables, Write, every
 
 
 class _Document(BaseModel):
@@ -55,6 +57,10 @@ class Quarantine(_Document):
     Attributes:
         key: the object with what is held back.
         closed: how it ended, empty while it is open.
+        choices: the repairs that a person was asked to choose from; see ``healing``.
+        asked: why, if somebody was.
+        repaired: how it was repaired, if it was.
+        reverts: the quarantine whose repair was taken back, if this is what came of that.
     """
 
     id: str
@@ -68,6 +74,49 @@ class Quarantine(_Document):
     window: Window | None
     findings: tuple[Finding, ...]
     closed: str = ""
+    choices: tuple[str, ...] = ()
+    asked: str = ""
+    repaired: "Repaired | None" = None
+    reverts: str = ""
+
+
+class Repaired(_Document):
+    """What a quarantine was repaired to.
+
+    Attributes:
+        rules: ``name@version`` of each repair, in order.
+        key: the repaired file, in the lake.
+        log_key: what was changed.
+        digest: of the rows that were accepted.
+        end: their newest event.
+        at: when.
+        reverted: how the repair was taken back, empty while it counts.
+    """
+
+    rules: tuple[str, ...]
+    key: str
+    log_key: str
+    digest: str
+    end: datetime
+    at: datetime
+    reverted: str = ""
+
+
+class KeptProfile(_Document):
+    """An accepted upload whose profile is kept.
+
+    Attributes:
+        start: its smallest event time.
+        end: its largest event time.
+        key: of the profile in the lake.
+        packed: the profile itself, in items of before it lay in the lake.
+    """
+
+    start: datetime
+    end: datetime
+    rows: int
+    key: str
+    packed: bytes = b""
 
 
 class DriftVotes(_Document):
@@ -75,11 +124,39 @@ class DriftVotes(_Document):
 
     Attributes:
         newest: end of the newest window that voted; files of earlier windows have no vote any more.
+        since: of those that moved in any of the newest windows, the start of the first window of this run.
     """
 
     version: int = 0
     newest: datetime = datetime.min.replace(tzinfo=UTC)
     votes: dict[str, tuple[bool, ...]] = {}
+    since: dict[str, datetime] = {}
+
+
+class JudgedWindow(_Document):
+    """The drift verdict on a window, for people and for the windows after it.
+
+    Attributes:
+        digest: of its rows; with the source it names the report.
+        at: when it was judged.
+        reference: what it was compared with, in words.
+        share: see ``DriftDetected``.
+        dataset: see ``DriftDetected``.
+        report_key: the report, in the lake; beside it lies the same as JSON.
+        columns: of each column what was furthest above its floor, and all that drifted.
+        notes: what has to be said besides.
+    """
+
+    window: Window
+    digest: str
+    rows: int
+    at: datetime
+    reference: str
+    share: float
+    dataset: bool
+    report_key: str = ""
+    columns: tuple[ColumnDrift, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Champion(_Document):
@@ -143,17 +220,32 @@ def put_content(workspace: str, source: str, digest: str, seen: SeenContent, bef
     return Put("monitoring", {**_named(key), "document": seen.model_dump_json()}, condition)
 
 
-def reference_of(tables: Tables, workspace: str, source: str, since: datetime, until: datetime) -> Reference:
-    """Return the profiles of accepted uploads whose last event lies in ``[since, until]`` (at most the newest 60)."""
+def kept_profiles(
+    tables: Tables, workspace: str, source: str, since: datetime, until: datetime
+) -> tuple[KeptProfile, ...]:
+    """Return where the profiles of accepted uploads lie whose last event lies in ``[since, until]``, oldest first."""
     options = {"start": f"PROFILE#{_stamp(since)}", "end": f"PROFILE#{_stamp(until)}~"}
-    page = tables.query("monitoring", _source(workspace, source), reverse=True, limit=_MOST_PROFILES, **options)
-    return Reference(tuple(Profile.unpacked(item["profile"]) for item in reversed(page.items)))
+    items = every(tables, "monitoring", _source(workspace, source), **options)
+    return tuple(_kept(workspace, source, item) for item in items)
+
+
+def newest_profile(tables: Tables, workspace: str, source: str) -> KeptProfile | None:
+    """Return where the profile lies of the accepted upload whose last event is the latest; None: there is none."""
+    page = tables.query("monitoring", _source(workspace, source), prefix="PROFILE#", reverse=True, limit=1)
+    return _kept(workspace, source, page.items[0]) if page.items else None
 
 
 def put_profile(workspace: str, profile: Profile) -> Write:
-    """Add an accepted upload's profile to its source's reference."""
+    """Add an accepted upload's profile, which lies in the lake by its ``profile_key``, to its source's reference."""
     key = Key(_source(workspace, profile.source), f"PROFILE#{_stamp(profile.end)}#{profile.digest}")
-    return Put("monitoring", {**_named(key), "profile": profile.packed()}, Anything())
+    said = {"start": _stamp(profile.start), "end": _stamp(profile.end), "rows": profile.rows}
+    lies = {"key": profile_key(workspace, profile.source, profile.digest)}
+    return Put("monitoring", {**_named(key), **said, **lies}, Anything())
+
+
+def profile_key(workspace: str, source: str, digest: str) -> str:
+    """Return where in the lake the profile of an accepted upload lies."""
+    return f"profiles/{workspace}/{source}/{digest}.json"
 
 
 def drift_votes(tables: Tables, workspace: str, source: str) -> DriftVotes:
@@ -168,6 +260,18 @@ def put_drift_votes(workspace: str, source: str, votes: DriftVotes) -> Write:
     following = votes.model_copy(update={"version": votes.version + 1})
     item = {"v": following.version, "document": following.model_dump_json()}
     return Put("monitoring", {**_named(Key(_source(workspace, source), "DRIFT")), **item}, condition)
+
+
+def judged_windows(tables: Tables, workspace: str, source: str, limit: int) -> tuple[JudgedWindow, ...]:
+    """Return the newest judged windows, newest first."""
+    page = tables.query("monitoring", _source(workspace, source), prefix="DRIFT#", reverse=True, limit=limit)
+    return tuple(JudgedWindow.model_validate_json(zlib.decompress(bytes(item["judged"]))) for item in page.items)
+
+
+def put_judged(workspace: str, source: str, judged: JudgedWindow) -> Write:
+    """Remember the verdict on a window."""
+    key = Key(_source(workspace, source), f"DRIFT#{_stamp(judged.window.end)}#{judged.digest}")
+    return Put("monitoring", {**_named(key), "judged": zlib.compress(judged.model_dump_json().encode())}, Anything())
 
 
 # --- quarantine --------------------------------------------------------------------------
@@ -193,6 +297,33 @@ def put_open(workspace: str, quarantine: Quarantine) -> Write:
     return Put("monitoring", {**_named(key), "document": quarantine.model_dump_json()}, Absent())
 
 
+def closed_quarantine(tables: Tables, workspace: str, identity: str) -> Quarantine:
+    """Return a quarantine that is over; raises ``NotFound``."""
+    item = tables.get("monitoring", Key(f"WS#{workspace}#QUARANTINE#CLOSED", identity))
+    if item is None:
+        raise NotFound(f"there is no closed quarantine {identity}")
+    return Quarantine.model_validate_json(item["document"])
+
+
+def replace_quarantine(workspace: str, before: Quarantine, after: Quarantine) -> Write:
+    """Change what is known of a quarantine; fails if an open one was closed since it was read."""
+    state = "CLOSED" if before.closed else "OPEN"
+    item = {**_named(Key(f"WS#{workspace}#QUARANTINE#{state}", before.id)), "document": after.model_dump_json()}
+    return Put("monitoring", item, Exists())
+
+
+def accepted_digests(tables: Tables, workspace: str, source: str, since: datetime, limit: int) -> tuple[str, ...]:
+    """Return the contents of the newest accepted uploads whose last event is not before a time, oldest first."""
+    options = {"start": f"PROFILE#{_stamp(since)}", "end": "PROFILE#~"}
+    page = tables.query("monitoring", _source(workspace, source), reverse=True, limit=limit, **options)
+    return tuple(str(item["sk"]).rpartition("#")[2] for item in reversed(page.items))
+
+
+def forget_profile(workspace: str, source: str, end: datetime, digest: str) -> Write:
+    """Take an upload out of its source's reference."""
+    return Delete("monitoring", Key(_source(workspace, source), f"PROFILE#{_stamp(end)}#{digest}"), Anything())
+
+
 def close(workspace: str, quarantine: Quarantine, reason: str) -> tuple[Write, Write]:
     """Close a quarantine; fails if it is not open any more."""
     closed = quarantine.model_copy(update={"closed": reason})
@@ -201,6 +332,30 @@ def close(workspace: str, quarantine: Quarantine, reason: str) -> tuple[Write, W
         Delete("monitoring", Key(f"WS#{workspace}#QUARANTINE#OPEN", quarantine.id)),
         Put("monitoring", item, Anything()),
     )
+
+
+# --- trainings ---------------------------------------------------------------------------
+
+
+def put_training(workspace: str, model: str, training_id: str, window: Window) -> Write:
+    """Remember from when to when the rows of a training were."""
+    key = Key(_model(workspace, model), f"TRAINING#{training_id}")
+    return Put("monitoring", {**_named(key), "document": window.model_dump_json()}, Anything())
+
+
+def put_version(workspace: str, model: str, version: int, training_id: str) -> Write:
+    """Remember which training a version came out of."""
+    key = Key(_model(workspace, model), f"VERSION#{version:09}")
+    return Put("monitoring", {**_named(key), "training_id": training_id}, Anything())
+
+
+def training_window(tables: Tables, workspace: str, model: str, version: int) -> Window | None:
+    """Return from when to when the rows were on which a version was trained; None where nobody heard of that."""
+    made = tables.get("monitoring", Key(_model(workspace, model), f"VERSION#{version:09}"))
+    if made is None:
+        return None
+    item = tables.get("monitoring", Key(_model(workspace, model), f"TRAINING#{made['training_id']}"))
+    return None if item is None else Window.model_validate_json(item["document"])
 
 
 # --- performance -------------------------------------------------------------------------
@@ -267,12 +422,31 @@ def partitions(workspace: str, sources: Iterable[str], models: Iterable[str]) ->
     return (*about, *quarantines)
 
 
+def _kept(workspace: str, source: str, item: Item) -> KeptProfile:
+    if "key" in item:
+        return KeptProfile.model_validate(item)
+    packed = bytes(item["profile"])
+    before = Profile.unpacked(packed)
+    key = profile_key(workspace, source, before.digest)
+    return KeptProfile(start=before.start, end=before.end, rows=before.rows, key=key, packed=packed)
+
+
 def _named(key: Key) -> Item:
     return {"pk": key.pk, "sk": key.sk}
 
 
 def _source(workspace: str, source: str) -> str:
     return f"WS#{workspace}#SOURCE#{source}"
+
+
+def model_key(workspace: str, model: str, sk: str) -> Key:
+    """Return a key beside a model's champion; ``performance.records`` says which there are."""
+    return Key(_model(workspace, model), sk)
+
+
+def stamp(time: datetime) -> str:
+    """Return a time as sort keys have it."""
+    return _stamp(time)
 
 
 def _model(workspace: str, model: str) -> str:

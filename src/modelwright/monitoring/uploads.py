@@ -6,73 +6,67 @@ once. An accepted file of a window closes the quarantines of that window, becaus
 again correctly.
 """
 
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from modelwright.context import Call
-from modelwright.errors import Forbidden, InvalidInput, NotFound
-from modelwright.events import (
-    DriftDetected,
-    Event,
-    Finding,
-    QualityFailed,
-    QuarantineReleased,
-    UploadAccepted,
-    Window,
-)
+from modelwright.errors import Forbidden, NotFound
+from modelwright.events import Delivery, Event, Finding, QuarantineReleased, UploadAccepted, Window
 from modelwright.log import Happened, Log, stream_of
 from modelwright.monitoring import store
-from modelwright.monitoring.checks import Check, check_file
+from modelwright.monitoring.checks import Check, Checks, Fault, File, checks_of, faults_of, renamed
 from modelwright.monitoring.detectors import Detector
-from modelwright.monitoring.drift import drift_of
-from modelwright.monitoring.profiles import Profile, Reference, profile_of
-from modelwright.monitoring.reading import Mask, Rows, parquet_bytes, read_rows
-from modelwright.monitoring.rows import RowVerdict, check_rows
-from modelwright.project import Source, load_current
-from modelwright.storage import Blobs, Tables, Write
+from modelwright.monitoring.documents import Profile, Reference
+from modelwright.monitoring.holding import failed, held_rows, hold_file, hold_unread, released
+from modelwright.monitoring.landed import MICROSECOND, UNKNOWN, Landed, Outcome, forgotten, window_of
+from modelwright.monitoring.profiles import profile_of, stored_as
+from modelwright.monitoring.reading import (
+    Mask,
+    Rows,
+    Unreadable,
+    parquet_bytes,
+    parquet_table,
+    read_rows,
+    typed_array,
+)
+from modelwright.monitoring.references import reference_of
+from modelwright.monitoring.rows import RowVerdict, check_rows, expanded
+from modelwright.monitoring.watching import Watch, watch
+from modelwright.project import Baseline, Source, load_current
+from modelwright.storage import Blobs, TableName, Tables, Write
 
-UNKNOWN = "unknown"
+__all__ = [
+    "ERASURE",
+    "MOST_HELD",
+    "UNKNOWN",
+    "Checks",
+    "Detectors",
+    "Landed",
+    "Outcome",
+    "accepted_key",
+    "assess",
+    "commit",
+    "discard",
+    "quarantined",
+    "receive",
+]
+
 MOST_HELD = 0.5
 """When more than half of the rows break row checks, the file as a whole is not to be believed."""
 ERASURE = "modelwright-erasure"
 """Metadata of an upload that an erasure rewrote: its other rows are known."""
-_MOST_RELEASED = 20
-_REASONS_KEPT = 1000
+_LONGEST = timedelta(days=31)
+"""Files that span longer are not looked at as what came before, or of another source."""
 
-Checks = Callable[[str], Check]
-"""Returns a check by name; raises ``PluginError``."""
 Detectors = Callable[[str], Detector]
 """Returns a detector by name; raises ``PluginError``."""
-
-
-@dataclass(frozen=True)
-class _Landed:
-    """An upload and the collaborators that its handling needs."""
-
-    call: Call
-    key: str
-    version: str
-    body: bytes
-    tables: Tables
-    log: Log
-    blobs: Blobs
-
-    @property
-    def workspace(self) -> str:
-        return self.call.workspace
-
-    def quarantine_id(self, source: str) -> str:
-        """The same however often the upload is handled, so that a second attempt writes the same objects."""
-        version = self.version or hashlib.sha256(self.body).hexdigest()
-        return hashlib.sha256("\n".join((self.workspace, source, self.key, version)).encode()).hexdigest()[:24]
 
 
 def receive(
@@ -86,6 +80,7 @@ def receive(
     check: Checks,
     detector: Detectors,
     virtual_time: bool = False,
+    cache: dict[str, Any] | None = None,
 ) -> str:
     """Judge an object of the landing bucket and commit what follows; returns the outcome in words.
 
@@ -99,6 +94,7 @@ def receive(
         check: the installed checks by name.
         detector: the installed drift detectors by name.
         virtual_time: whether ``as-of`` is honoured.
+        cache: what is kept while the process lives.
     """
     handled = store.upload_outcome(tables, call.workspace, key, version)
     if handled is not None:
@@ -113,18 +109,44 @@ def receive(
         return f"rewritten by erasure {stored.metadata[ERASURE]}"
     if virtual_time and "as-of" in stored.metadata:
         call = replace(call, now=_time(stored.metadata["as-of"]) or call.now)
-    landed = _Landed(call, key, version, stored.body, tables, log, blobs)
+    landed = Landed(call, key, version, stored.body, tables, log, blobs, {} if cache is None else cache)
     try:
         project = load_current(tables, call.workspace)
         name = project.source_of(key)
     except NotFound as error:
-        return _hold_unread(landed, UNKNOWN, "source", str(error))
+        finding = Finding(check="source", severity="block", text=str(error))
+        return commit(landed, hold_unread(landed, UNKNOWN, (finding,)))
     source = project.sources[name]
     try:
         rows = read_rows(stored.body, source)
-    except InvalidInput as error:
-        return _hold_unread(landed, name, "readable", error.logged, str(error))
-    return _judge(landed, name, source, rows, check, detector)
+    except Unreadable as error:
+        return commit(landed, _unread(landed, name, source, error))
+    return commit(landed, assess(landed, name, source, rows, check=check, detector=detector))
+
+
+def commit(
+    landed: Landed,
+    outcome: Outcome,
+    more_events: Sequence[Event] = (),
+    more_writes: Sequence[Write] = (),
+    delivery: Delivery | None = None,
+) -> str:
+    """Store what an outcome has of objects, then all the rest in one transaction; returns the outcome in words.
+
+    Args:
+        landed: the upload.
+        outcome: what ``assess`` says of it.
+        more_events: what else happened, after it.
+        more_writes: what else is to be remembered.
+        delivery: the event that caused this, if one did.
+    """
+    _store(landed.blobs, outcome.bodies)
+    events = (*outcome.events, *more_events)
+    streams = [stream_of(landed.workspace, "SOURCE", getattr(event, "source", UNKNOWN)) for event in events]
+    happened = [Happened(stream, event) for stream, event in zip(streams, events, strict=True)]
+    table: TableName | None = "monitoring" if delivery else None
+    landed.log.commit(landed.call, happened, (*outcome.writes, *more_writes), delivery=delivery, table=table)
+    return outcome.text
 
 
 def quarantined(call: Call, *, tables: Tables) -> list[store.Quarantine]:
@@ -143,39 +165,159 @@ def discard(call: Call, identity: str, *, tables: Tables, log: Log) -> store.Qua
     return found.model_copy(update={"closed": reason})
 
 
+def _unread(landed: Landed, name: str, source: Source, error: Unreadable) -> Outcome:
+    """Hold a file that is none of its source's, and say which column may have another name."""
+    findings = (Finding(check=error.check, severity="block", text=error.logged),)
+    if error.table is None:
+        return hold_unread(landed, name, findings, str(error))
+    window = None
+    if source.event_time in error.table.column_names:
+        times, _ = typed_array(error.table.column(source.event_time), "timestamp")
+        window = window_of(pa.chunked_array([times]))
+    reference = Reference(())
+    if window is not None:
+        stores: Any = {"tables": landed.tables, "blobs": landed.blobs, "cache": landed.cache}
+        reference = reference_of(landed.call, name, source, window.start, window.end, baseline=Baseline(), **stores)
+    return hold_unread(landed, name, (*renamed(error.table, source, reference), *findings), str(error), window)
+
+
 # --- verdicts ----------------------------------------------------------------------------
 
 
-def _judge(landed: _Landed, name: str, source: Source, rows: Rows, check: Checks, detector: Detectors) -> str:
+def assess(
+    landed: Landed,
+    name: str,
+    source: Source,
+    rows: Rows,
+    *,
+    check: Checks,
+    detector: Detectors,
+    repairing: str = "",
+) -> Outcome:
+    """Judge rows of a source and say what follows; writes nothing.
+
+    Args:
+        landed: where the rows come from.
+        name: of their source.
+        source: its declaration.
+        rows: as they were read.
+        check: the installed checks by name.
+        detector: the installed drift detectors by name.
+        repairing: the quarantine of which these rows are the repair; whoever repairs closes it.
+    """
     seen = store.seen_content(landed.tables, landed.workspace, name, rows.digest)
     if seen is not None and seen.verdict == "accepted":
-        return _forget(landed, f"same content as {seen.upload_key}, which was accepted")
-    verdict = check_rows(rows, source)
-    if rows.typed.column(source.event_time).null_count == rows.typed.num_rows:
-        nothing = Finding(check="event_time", column=source.event_time, severity="block", text="no row has a time")
-        return _hold_file(landed, name, (*verdict.findings, nothing), rows.digest, seen, rows.typed.num_rows)
-    profile = profile_of(rows.typed, name, source, rows.digest)
-    since = profile.start - timedelta(days=source.reference_days)
-    reference = store.reference_of(landed.tables, landed.workspace, name, since, profile.end)
-    findings = (
-        *check_file(profile, reference, source, [check(one) for one in source.checks]),
-        *_too_many_held(verdict, rows),
-    )
-    if any(finding.severity == "block" for finding in findings):
-        everything = (*findings, *verdict.findings)
-        window = _window(rows.typed, source)
-        return _hold_file(landed, name, everything, rows.digest, seen, rows.typed.num_rows, window)
-    if not verdict.good.all():
-        good = rows.typed.filter(pa.array(verdict.good))
-        profile = profile_of(good, name, source, rows.digest)
-    else:
-        good = rows.typed
-    judged = _Judged(name, source, rows, verdict, good, profile, reference, findings, seen)
-    return _accept(landed, judged, detector)
+        return forgotten(landed, f"same content as {seen.upload_key}, which was accepted")
+    types = {field.name: stored_as(field.type) for field in rows.raw.schema} if landed.body[:4] == b"PAR1" else {}
+    file = File(name, source, rows, landed.call.now, others=partial(_accepted_rows, landed), types=types)
+    judged = _judge(landed, file, checks_of(source, check), repairing)
+    if any(finding.severity == "block" for finding in judged.of_file):
+        findings = (*judged.of_file, *judged.verdict.findings)
+        window = window_of(rows.typed.column(source.event_time))
+        return hold_file(landed, name, findings, rows.digest, rows.typed.num_rows, window)
+    return _accept(landed, judged, detector, seen, repairing)
 
 
-def _too_many_held(verdict: RowVerdict, rows: Rows) -> tuple[Finding, ...]:
-    held = int(verdict.held.sum()) + len(rows.malformed)
+@dataclass(frozen=True)
+class _Judged:
+    """A file with what checks say of it.
+
+    Attributes:
+        file: all of its rows.
+        verdict: which go on.
+        of_file: why the file as a whole is not to be believed.
+        profile: of the rows that go on, where it is known already.
+    """
+
+    file: File
+    verdict: RowVerdict
+    of_file: tuple[Finding, ...]
+    profile: Profile | None = None
+
+    @property
+    def held(self) -> int:
+        return int(self.verdict.held.sum()) + len(self.file.rows.malformed)
+
+    def with_faults(self, faults: Sequence[Fault], among: Mask) -> "_Judged":
+        """Add faults of some rows, or of the whole."""
+        verdict, of_file = self.verdict, self.of_file
+        for fault in faults:
+            if fault.rows is None and fault.finding.severity == "block":
+                of_file = (*of_file, fault.finding)
+            else:
+                verdict = verdict.without(fault._replace(rows=expanded(fault.rows, among)))
+        return replace(self, verdict=verdict, of_file=of_file)
+
+
+def _judge(landed: Landed, file: File, checks: Sequence[Check], repairing: str) -> _Judged:
+    rows, source = file.rows, file.source
+    faults = faults_of(file, checks, learned=False)
+    verdict = check_rows(rows, source, [fault for fault in faults if _is_of_rows(fault)])
+    judged = _Judged(file, verdict, tuple(fault.finding for fault in faults if not _is_of_rows(fault)))
+    times = rows.typed.column(source.event_time)
+    if times.null_count == len(times):
+        text = "no row has a time"
+        nothing = Finding(check="event_time", column=source.event_time, severity="block", text=text)
+        return replace(judged, of_file=(*judged.of_file, nothing))
+    # what is learned is compared with rows that are good so far; of a file that is lost, with all, to say why
+    among = verdict.good if not _too_many_held(judged) else np.ones(len(times), dtype=bool)
+    part = _with_past(landed, file.only(among), repairing)
+    judged = judged.with_faults(faults_of(part, checks, learned=True), among)
+    known = part.profile if (judged.verdict.good == among).all() else None
+    return replace(judged, of_file=(*judged.of_file, *_too_many_held(judged)), profile=known)
+
+
+def _is_of_rows(fault: Fault) -> bool:
+    """Say whether a fault leaves the file as a whole alone."""
+    return fault.rows is not None or fault.finding.severity == "warn"
+
+
+def _with_past(landed: Landed, file: File, repairing: str) -> File:
+    """Return a file with what was accepted before it."""
+    window = window_of(file.rows.typed.column(file.source.event_time))
+    if window is None:
+        return file
+    stores: Any = {"tables": landed.tables, "blobs": landed.blobs, "cache": landed.cache}
+    until = window.end - MICROSECOND
+    reference = reference_of(landed.call, file.name, file.source, window.start, until, baseline=Baseline(), **stores)
+    newest = store.newest_profile(landed.tables, landed.workspace, file.name)
+    later = newest is not None and newest.end > until
+    expected = bool(later and (repairing or _corrects(landed, file.name, window)))
+    return replace(file, reference=reference, newest=newest.end if newest else None, expected=expected)
+
+
+def _corrects(landed: Landed, name: str, window: Window) -> bool:
+    """Say whether rows of a window came before: accepted, or held back."""
+    if released(landed, name, window, ""):
+        return True
+    ends = (window.start, window.end + _LONGEST)
+    kept = store.kept_profiles(landed.tables, landed.workspace, name, *ends)
+    common = [Window(start=max(one.start, window.start), end=min(one.end + MICROSECOND, window.end)) for one in kept
+              if one.start < window.end and one.end >= window.start]  # fmt: skip
+    return sum((one.end - one.start for one in common), timedelta(0)) >= 0.9 * (window.end - window.start)
+
+
+def _accepted_rows(landed: Landed, name: str, start: datetime, end: datetime) -> pa.Table | None:
+    """Return accepted rows of another source around a span; see ``Others``."""
+    kept = store.kept_profiles(landed.tables, landed.workspace, name, start, end + _LONGEST)
+    found = []
+    for one in (one for one in kept if one.start <= end):
+        digest = one.key.rsplit("/", 1)[-1].partition(".")[0]
+        try:
+            body = landed.blobs.get("lake", accepted_key(landed.workspace, name, digest)).body
+        except NotFound:  # erased
+            continue
+        found.append(parquet_table(body))
+    return pa.concat_tables(found) if found else None
+
+
+def accepted_key(workspace: str, source: str, digest: str) -> str:
+    """Return where in the lake the good rows of an upload lie."""
+    return f"accepted/{workspace}/{source}/{digest}.parquet"
+
+
+def _too_many_held(judged: _Judged) -> tuple[Finding, ...]:
+    held, rows = judged.held, judged.file.rows
     total = rows.typed.num_rows + len(rows.malformed)
     if held < total and (held <= MOST_HELD * total):
         return ()
@@ -183,225 +325,62 @@ def _too_many_held(verdict: RowVerdict, rows: Rows) -> tuple[Finding, ...]:
     return (Finding(check="rows", severity="block", text=text),)
 
 
-@dataclass(frozen=True)
-class _Judged:
-    name: str
-    source: Source
-    rows: Rows
-    verdict: RowVerdict
-    good: pa.Table
-    profile: Profile
-    reference: Reference
-    findings: tuple[Finding, ...]
-    seen: store.SeenContent | None
-
-    @property
-    def held(self) -> int:
-        return int(self.verdict.held.sum()) + len(self.rows.malformed)
-
-
-def _accept(landed: _Landed, judged: _Judged, detector: Detectors) -> str:
-    workspace, name, digest = landed.workspace, judged.name, judged.rows.digest
-    window = _window(judged.good, judged.source)
+def _accept(
+    landed: Landed, judged: _Judged, detector: Detectors, seen: store.SeenContent | None, repairing: str
+) -> Outcome:
+    workspace, file = landed.workspace, judged.file
+    name, source, rows = file.name, file.source, file.rows
+    good = rows.typed.filter(pa.array(judged.verdict.good))
+    profile = judged.profile or profile_of(good, name, source, rows.digest, file.types)
+    profile = profile.model_copy(update={"landed": landed.call.now, "undeclared": rows.undeclared})
+    window = Window(start=profile.start, end=profile.end + MICROSECOND)
     accepted = UploadAccepted(
         source=name,
         upload_key=landed.key,
         upload_version=landed.version,
-        digest=digest,
-        key=f"accepted/{workspace}/{name}/{digest}.parquet",
-        rows=judged.good.num_rows,
+        digest=rows.digest,
+        key=accepted_key(workspace, name, rows.digest),
+        rows=good.num_rows,
         bad_rows=judged.held,
         window=window,
-        profile_key=f"profiles/{workspace}/{name}/{digest}.json",
-        findings=(*judged.findings, *(f for f in judged.verdict.findings if f.severity == "warn")),
+        profile_key=store.profile_key(workspace, name, rows.digest),
+        findings=tuple(finding for finding in judged.verdict.findings if finding.severity == "warn"),
     )
-    bodies = {
-        accepted.key: parquet_bytes(judged.good),
-        accepted.profile_key: judged.profile.model_dump_json().encode(),
-    }
-    seen = store.SeenContent(verdict="accepted", upload_key=landed.key)
+    bodies = {accepted.key: parquet_bytes(good), accepted.profile_key: profile.packed()}
     events: list[Event] = [accepted]
-    outcome = f"accepted {accepted.rows} rows"
+    text = f"accepted {accepted.rows} rows"
     writes: list[Write] = [
-        store.put_upload(workspace, landed.key, landed.version, outcome),
-        store.put_content(workspace, name, digest, seen, judged.seen),
-        store.put_profile(workspace, judged.profile),
+        store.put_upload(workspace, landed.key, landed.version, text),
+        store.put_content(
+            workspace, name, rows.digest, store.SeenContent(verdict="accepted", upload_key=landed.key), seen
+        ),
+        store.put_profile(workspace, profile),
     ]
     if judged.held:
-        held, objects = _held_rows(landed, judged)
+        held, objects = held_rows(landed, name, source, rows, judged.verdict, good)
         bodies |= objects
-        events.append(_failed(held))
+        events.append(failed(held))
         writes.append(store.put_open(workspace, held))
-        outcome += f", held {held.rows}"
-    votes = store.drift_votes(landed.tables, workspace, name)
-    detectors = [detector(one) for one in judged.source.detectors]
-    drifts, voted = drift_of(judged.profile, judged.reference, judged.source, detectors, votes)
-    if voted is not votes:
-        writes.append(store.put_drift_votes(workspace, name, voted))
-    if drifts:
-        reference = f"{len(judged.reference.profiles)} uploads of {judged.source.reference_days} days before"
-        events.append(DriftDetected(source=name, window=window, reference=reference, columns=drifts))
-    for before in _released(landed, name, window):
+        text += f", held {held.rows}"
+    watching = Watch(landed.call, name, source, landed.tables, landed.blobs, detector, landed.cache)
+    watched = watch(watching, good, profile, accepted.findings)
+    events.extend(watched.events)
+    writes.extend(watched.writes)
+    bodies |= watched.bodies
+    for before in released(landed, name, window, repairing):
         reason = f"{landed.key} brought the same window again and passed"
         events.append(QuarantineReleased(source=before.source, quarantine_id=before.id, reason=reason))
         writes.extend(store.close(workspace, before, reason))
-    _store(landed.blobs, bodies)
-    _commit(landed, events, writes)
-    return outcome
-
-
-def _held_rows(landed: _Landed, judged: _Judged) -> tuple[store.Quarantine, dict[str, bytes]]:
-    identity = landed.quarantine_id(judged.name)
-    folder = f"quarantine/{landed.workspace}/{judged.name}/{identity}"
-    mask: Mask = judged.verdict.held
-    findings = tuple(finding for finding in judged.verdict.findings if finding.severity == "block")
-    typed = judged.rows.typed.filter(pa.array(mask))
-    timed = typed.column(judged.source.event_time).null_count < typed.num_rows
-    held = store.Quarantine(
-        id=identity,
-        source=judged.name,
-        upload_key=landed.key,
-        upload_version=landed.version,
-        scope="rows",
-        key=f"{folder}/rows.parquet",
-        rows=judged.held,
-        at=landed.call.now,
-        window=_window(typed if timed else judged.good, judged.source),
-        findings=findings,
-    )
-    raw = judged.rows.raw.filter(pa.array(mask))
-    reasons = _reasons(held, malformed=judged.rows.malformed[:_REASONS_KEPT])
-    return held, {held.key: parquet_bytes(raw), f"{folder}/reasons.json": reasons}
-
-
-def _hold_unread(landed: _Landed, name: str, check: str, text: str, quoting: str = "") -> str:
-    """Hold a file that nobody could read.
-
-    Args:
-        landed: the upload.
-        name: of its source.
-        check: what it failed.
-        text: why, without a word of the file: it goes into the log.
-        quoting: why, for who looks into the quarantine.
-    """
-    digest = hashlib.sha256(landed.body).hexdigest()
-    seen = store.seen_content(landed.tables, landed.workspace, name, digest)
-    finding = Finding(check=check, severity="block", text=text)
-    return _hold_file(landed, name, (finding,), digest, seen, 0, quoting=quoting)
-
-
-def _hold_file(
-    landed: _Landed,
-    name: str,
-    findings: tuple[Finding, ...],
-    digest: str,
-    seen: store.SeenContent | None,
-    rows: int,
-    window: Window | None = None,
-    quoting: str = "",
-) -> str:
-    workspace = landed.workspace
-    if seen is not None and _is_open(landed, seen.quarantine_id):
-        return _forget(landed, f"same content as {seen.upload_key}, still in quarantine {seen.quarantine_id}")
-    identity = landed.quarantine_id(name)
-    folder = f"quarantine/{workspace}/{name}/{identity}"
-    held = store.Quarantine(
-        id=identity,
-        source=name,
-        upload_key=landed.key,
-        upload_version=landed.version,
-        scope="file",
-        key=f"{folder}/{landed.key.rsplit('/', 1)[-1]}",
-        rows=rows,
-        at=landed.call.now,
-        window=window,
-        findings=findings,
-    )
-    outcome = f"quarantined as {identity}: " + "; ".join(f.text for f in findings if f.severity == "block")
-    now_seen = store.SeenContent(verdict="quarantined", upload_key=landed.key, quarantine_id=identity)
-    writes = [
-        store.put_upload(workspace, landed.key, landed.version, outcome),
-        store.put_content(workspace, name, digest, now_seen, seen),
-        store.put_open(workspace, held),
-    ]
-    _store(landed.blobs, {held.key: landed.body, f"{folder}/reasons.json": _reasons(held, quoting=quoting)})
-    _commit(landed, [_failed(held)], writes)
-    return outcome
-
-
-def _forget(landed: _Landed, outcome: str) -> str:
-    """Remember the object only: nothing happened that anyone need hear of."""
-    _commit(landed, [], [store.put_upload(landed.workspace, landed.key, landed.version, outcome)])
-    return outcome
-
-
-def _is_open(landed: _Landed, identity: str) -> bool:
-    try:
-        store.open_quarantine(landed.tables, landed.workspace, identity)
-    except NotFound:
-        return False
-    return True
-
-
-def _released(landed: _Landed, name: str, window: Window) -> list[store.Quarantine]:
-    """Return the quarantines that an accepted window closes; those without a window by the object's name."""
-    found = []
-    for held in store.open_quarantines(landed.tables, landed.workspace):
-        if held.window is None:
-            again = held.upload_key == landed.key and held.source in (name, UNKNOWN)
-        else:
-            again = held.source == name and _covers(window, held.window)
-        if again:
-            found.append(held)
-    return found[:_MOST_RELEASED]
-
-
-def _covers(window: Window, held: Window) -> bool:
-    """Nine tenths: the corrected file's first or last rows may be held themselves."""
-    span = held.end - held.start
-    common = min(window.end, held.end) - max(window.start, held.start)
-    return common >= 0.9 * span
+    return Outcome(text, True, tuple(events), tuple(writes), bodies, judged.verdict.findings, judged.held)
 
 
 # --- pieces ------------------------------------------------------------------------------
-
-
-def _failed(held: store.Quarantine) -> QualityFailed:
-    return QualityFailed(
-        source=held.source,
-        upload_key=held.upload_key,
-        upload_version=held.upload_version,
-        quarantine_id=held.id,
-        quarantine_key=held.key,
-        rows=held.rows,
-        window=held.window,
-        findings=held.findings,
-        scope=held.scope,
-    )
-
-
-def _reasons(held: store.Quarantine, malformed: tuple[str, ...] = (), quoting: str = "") -> bytes:
-    """Return what is wrong in full, words of the data too: this object lies in quarantine with them."""
-    document: dict[str, Any] = held.model_dump(mode="json", exclude={"closed"})
-    more = {"quoting": quoting} if quoting else {}
-    return json.dumps(document | {"malformed": malformed, **more}, indent=1).encode()
-
-
-def _window(table: pa.Table, source: Source) -> Window:
-    extremes = pc.min_max(table.column(source.event_time)).as_py()
-    return Window(start=extremes["min"], end=extremes["max"] + timedelta(microseconds=1))
 
 
 def _store(blobs: Blobs, bodies: dict[str, bytes]) -> None:
     """Write objects at once; their keys name their content, so writing them again changes nothing."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(lambda pair: blobs.put("lake", *pair), bodies.items()))
-
-
-def _commit(landed: _Landed, events: list[Event], writes: list[Write]) -> None:
-    streams = [stream_of(landed.workspace, "SOURCE", getattr(event, "source", UNKNOWN)) for event in events]
-    happened = [Happened(stream, event) for stream, event in zip(streams, events, strict=True)]
-    landed.log.commit(landed.call, happened, writes)
 
 
 def _may_read(call: Call, source: str) -> bool:

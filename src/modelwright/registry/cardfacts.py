@@ -112,9 +112,11 @@ def _metrics(version: ModelVersion, evaluation: Evaluation | None) -> list[Facts
     """Return figures by name; those of the held-out rows with their intervals and their number of rows."""
     found = []
     if evaluation is not None:
-        held: dict[str, Estimate | float] = {"auc": evaluation.challenger_auc, "brier": evaluation.challenger_brier}
-        found = [_metric(name, value, evaluation.rows) for name, value in held.items()]
-    said = {"auc", "brier", "auc_difference", "brier_difference"} if evaluation else set()
+        held: dict[str, Estimate | float | None] = {
+            "auc": evaluation.challenger_auc, "brier": evaluation.challenger_brier, **evaluation.metrics
+        }  # fmt: skip
+        found = [_metric(name, value, evaluation.rows) for name, value in held.items() if value is not None]
+    said = {"auc", "brier", "auc_difference", "brier_difference", *evaluation.metrics} if evaluation else set()
     told = {k.removeprefix(METRIC_TAG): v for k, v in version.tags.items() if k.startswith(METRIC_TAG)}
     return found + [
         {"name": name, "value": value, "source": "run" if name in version.metrics else "tag"}

@@ -209,10 +209,12 @@ def within(difference: Estimate, metric: str, tolerance: float) -> tuple[bool, s
 
 def _figure(candidate: Candidate, metric: str) -> float | None:
     evaluation = candidate.evaluation
-    if evaluation is not None and metric == "auc":
+    if evaluation is not None and metric == "auc" and evaluation.challenger_auc is not None:
         return evaluation.challenger_auc.value
-    if evaluation is not None and metric == "brier":
+    if evaluation is not None and metric == "brier" and evaluation.challenger_brier is not None:
         return evaluation.challenger_brier
+    if evaluation is not None and metric in evaluation.metrics:
+        return evaluation.metrics[metric].value
     return candidate.metrics.get(metric)
 
 
@@ -220,7 +222,8 @@ def _difference(candidate: Candidate, metric: str) -> Estimate | None:
     evaluation = candidate.evaluation
     if evaluation is None:
         return None
-    return {"auc": evaluation.auc_difference, "brier": evaluation.brier_difference}.get(metric)
+    known = {**evaluation.differences, "auc": evaluation.auc_difference, "brier": evaluation.brier_difference}
+    return known.get(metric)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -28,9 +28,10 @@ from modelwright.log import canonical
 if TYPE_CHECKING:
     import pandas as pd
 
-    from modelwright.retraining.training import Examples
+    from modelwright.retraining.workshop import Examples
 
-SAMPLED = 32
+SAMPLED = 128
+"""Rows from all of the holdout: what a model rests on later is compared with what it rests on here."""
 PROVEN = 16
 """Rows that are computed again: spread over the holdout, since what differs mostly differs for all rows of a time."""
 REQUIREMENTS = "requirements.txt"
@@ -114,7 +115,7 @@ def _predictions(held: "Examples", challenger: Sequence[float], champion: Sequen
     table = pa.table(
         {
             "id": pa.array(ids, pa.string()),
-            "label": pa.array(held.labels, pa.int8()),
+            "label": pa.array(held.labels, pa.float64() if held.labels.dtype.kind == "f" else pa.int8()),
             "challenger": pa.array(challenger, pa.float64()),
             "champion": pa.array([None] * rows if champion is None else champion, pa.float64()),
             "cluster": pa.array(days, pa.int64()),
@@ -126,7 +127,8 @@ def _predictions(held: "Examples", challenger: Sequence[float], champion: Sequen
 def _sample(frame: "pd.DataFrame") -> bytes:
     import pyarrow as pa
 
-    return _parquet(pa.Table.from_pandas(frame.iloc[:SAMPLED], preserve_index=False))
+    places = np.unique(np.linspace(0, len(frame) - 1, SAMPLED).astype(np.int64))
+    return _parquet(pa.Table.from_pandas(frame.iloc[places], preserve_index=False))
 
 
 def _parquet(table: Any) -> bytes:

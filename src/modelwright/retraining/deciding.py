@@ -1,12 +1,14 @@
-"""The use cases of retraining: what came is noted, triggers are asked, the policy decides, trainers start.
+"""The use cases of retraining: what came is noted, triggers are asked, trainings start, and what they cost is booked.
 
-The item of a training, the reservation of its cost, the standing of the model and the event
-``TrainingRequested`` are one transaction, so that two deciders cannot both start one, nor spend the same
-money. A refusal is an event too, with every reason; the same refusal of the same cause is said once.
+How a decision is made stands in ``decision``. Whatever is killed half-way goes on when its delivery comes again, or
+when the schedule is due: a training that ended and was not booked is booked, one that never ends fails, and those that
+wait are decided.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -20,32 +22,31 @@ from modelwright.events import (
     DriftDetected,
     ModelVersionCreated,
     PerformanceDegraded,
+    PerformanceEstimated,
     PerformanceMeasured,
     QualityFailed,
     QuarantineReleased,
+    RepairReverted,
     RolloutPromoted,
     RolloutRolledBack,
     RolloutStarted,
     TrainingCompleted,
-    TrainingDeclined,
     TrainingFailed,
-    TrainingRequested,
-    TrainingStarted,
 )
-from modelwright.log import Happened, Log, new_id, stream_of
-from modelwright.project import Model, Project, load_current
+from modelwright.log import Happened, Log, stream_of
+from modelwright.once import Once
+from modelwright.project import Model, load_current
+from modelwright.retraining import gain, queue, store
 from modelwright.retraining import policy as rules
-from modelwright.retraining import store
-from modelwright.retraining.store import EVIDENCE_KEPT, MILLIONTHS, Decision, Quarantine, Standing, Training
-from modelwright.retraining.trainers import Job, Trainers
+from modelwright.retraining.decision import Deciding, Desk, Triggers, circumstances
+from modelwright.retraining.store import AGES_KEPT, EVIDENCE_KEPT, GAINS_KEPT, MILLIONTHS, Quarantine, Standing
 from modelwright.retraining.triggers import Cause, Trigger
 from modelwright.storage import Tables, Write
 
 ABANDONED_AFTER = timedelta(hours=1)
-"""Of wall time: four times what Lambda lets a function run."""
-
-Triggers = Callable[[str], Trigger]
-"""Returns a trigger by name; raises ``PluginError``."""
+"""Of wall time: four times what Lambda lets a function run. Who trains longer says by when it is over."""
+_SEARCHED = 500
+"""How many events of a model's trainings are looked through for the end of one."""
 
 
 class Order(BaseModel):
@@ -55,6 +56,7 @@ class Order(BaseModel):
     reason: str
 
 
+@lru_cache(maxsize=64)
 def trigger(name: str) -> Trigger:
     """Return the installed trigger of that name; raises ``PluginError``."""
     made: Trigger = plugins.load("triggers", name)()
@@ -65,61 +67,107 @@ def trigger(name: str) -> Trigger:
 
 
 def note_quarantine(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
-    """Remember that a quarantine began or ended, in whichever order the two arrive."""
-    event: QualityFailed | QuarantineReleased = delivery.event
+    """Remember that a quarantine began, ended, or is in force again, in whichever order the words arrive.
+
+    The standing of each model that the source feeds counts such words: a decision that did not see this one fails, and
+    is made anew.
+    """
+    event: QualityFailed | QuarantineReleased | RepairReverted = delivery.event
     if isinstance(event, QualityFailed) and event.scope == "rows":
         return
     known = store.load_quarantine(tables, call.workspace, event.source, event.quarantine_id)
-    began = isinstance(event, QualityFailed)
-    if known is not None and (began or not known.open):
+    changed = _quarantined(known, event, delivery.envelope.sequence)
+    if changed is None:
         return
-    window = event.window if isinstance(event, QualityFailed) else None
-    quarantine = Quarantine(source=event.source, quarantine_id=event.quarantine_id, open=began, window=window)
-    write = store.put_quarantine(call.workspace, quarantine, known=known is not None)
-    log.commit(call, (), [write], delivery=delivery, table="retraining")
+    writes: list[Write] = [store.put_quarantine(call.workspace, changed)]
+    identity = delivery.envelope.id
+    counted = [s.told(identity, quarantines=s.quarantines + 1) for s in _fed(call, event.source, tables)]
+    writes += [store.put_standing(call.workspace, standing) for standing in counted]
+    log.commit(call, (), writes, delivery=delivery, table="retraining")
+
+
+def _quarantined(
+    known: Quarantine | None, event: QualityFailed | QuarantineReleased | RepairReverted, sequence: int
+) -> Quarantine | None:
+    """Return a quarantine as it is after a word on it; None where that changes nothing."""
+    fresh = Quarantine(source=event.source, quarantine_id=event.quarantine_id, open=True)
+    if isinstance(event, QualityFailed):
+        if known is None:
+            return fresh.having(window=event.window)
+        late = known.window is None and event.window is not None
+        return known.having(window=event.window) if late else None
+    if known is not None and sequence <= known.sequence:
+        return None
+    return (known or fresh).having(open=isinstance(event, RepairReverted), sequence=sequence)
 
 
 def note_version(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
-    """Remember where a version's artifacts lie."""
+    """Remember where a version's artifacts lie; a decision that did not see this fails, and is made anew."""
     event: ModelVersionCreated = delivery.event
-    write = store.put_version(call.workspace, event)
-    log.commit(call, (), [write], delivery=delivery, table="retraining")
+    writes: list[Write] = [store.put_version(call.workspace, event)]
+    if event.model in _models(call, tables):
+        standing = store.load_standing(tables, call.workspace, event.model)
+        writes.append(store.put_standing(call.workspace, standing.told(delivery.envelope.id)))
+    log.commit(call, (), writes, delivery=delivery, table="retraining")
 
 
-def note_champion(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
-    """Remember who is champion, unless a later word came before."""
+def note_champion(
+    call: Call,
+    delivery: Delivery,
+    *,
+    tables: Tables,
+    log: Log,
+    wall: datetime | None = None,
+    triggers: Triggers = trigger,
+) -> None:
+    """Remember who is champion, unless a later word came before; whoever waits for the end of its rollout goes on."""
     event: AliasChanged = delivery.event
+    if event.alias != "champion":
+        return
     standing = store.load_standing(tables, call.workspace, event.model)
     word = f"{delivery.envelope.stream}#{delivery.envelope.sequence:012}"
-    if event.alias != "champion" or word <= standing.champion_word:
-        return
-    changed = standing.having(champion=event.version, champion_word=word, champion_since=call.now)
-    _save(call, changed, delivery, log)
+    if word > standing.champion_word:
+        changed = standing.told(
+            delivery.envelope.id, champion=event.version, champion_word=word, champion_since=call.now
+        )
+        log.commit(call, (), [store.put_standing(call.workspace, changed)])
+    _deciding(call, tables, log, triggers, wall).next(event.model)
 
 
-def note_rollout(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
-    """Remember whether a rollout is on, unless a later word came before."""
+def note_rollout(
+    call: Call,
+    delivery: Delivery,
+    *,
+    tables: Tables,
+    log: Log,
+    wall: datetime | None = None,
+    triggers: Triggers = trigger,
+) -> None:
+    """Remember whether a rollout is on, unless a later word came before; when it ends, whoever waits goes on.
+
+    After a promotion they go on once the registry has said who is champion.
+    """
     event: RolloutStarted | RolloutPromoted | RolloutRolledBack = delivery.event
     standing = store.load_standing(tables, call.workspace, event.model)
     sequence = delivery.envelope.sequence
-    if sequence <= standing.rollout_sequence:
-        return
-    active = event.rollout_id if isinstance(event, RolloutStarted) else ""
-    _save(call, standing.having(rollout=active, rollout_sequence=sequence), delivery, log)
+    if sequence > standing.rollout_sequence:
+        active = event.rollout_id if isinstance(event, RolloutStarted) else ""
+        standing = standing.told(delivery.envelope.id, rollout=active, rollout_sequence=sequence)
+        log.commit(call, (), [store.put_standing(call.workspace, standing)])
+    promoted = isinstance(event, RolloutPromoted) and standing.champion != event.challenger
+    if not promoted:
+        _deciding(call, tables, log, triggers, wall).next(event.model)
 
 
 def note_drift(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
     """Keep drift as evidence for the models that its source feeds; it starts nothing."""
     event: DriftDetected = delivery.event
-    project = load_current(tables, call.workspace)
     columns = ", ".join(column.column for column in event.columns if column.drifted)
     text = f"{event.source} drifted in {event.window.start:%Y-%m-%d}/{event.window.end:%Y-%m-%d}: {columns}"
     writes: list[Write] = []
-    for name, model in project.models.items():
-        if event.source in rules.sources_of(project, model):
-            standing = store.load_standing(tables, call.workspace, name)
-            kept = (*standing.evidence, text)[-EVIDENCE_KEPT:]
-            writes.append(store.put_standing(call.workspace, standing.having(evidence=kept)))
+    for standing in _fed(call, event.source, tables):
+        kept = (*standing.evidence, text)[-EVIDENCE_KEPT:]
+        writes.append(store.put_standing(call.workspace, standing.told(delivery.envelope.id, evidence=kept)))
     log.commit(call, (), writes, delivery=delivery, table="retraining")
 
 
@@ -129,41 +177,58 @@ def follow_labels(
     """Count labels that came, and ask the triggers whether there are enough."""
     event: PerformanceMeasured = delivery.event
     before = store.load_standing(tables, call.workspace, event.model)
-    until = max(event.window.end, before.labels_until or event.window.end)
-    standing = before.having(labels_until=until, labels_since=before.labels_since + event.labels)
+    standing = _labelled(before, event.window.end, call.now)
+    standing = standing.told(delivery.envelope.id, labels_since=before.labels_since + event.labels)
     cause = Cause("labels", delivery.envelope.id)
-    _Deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
+    _deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
 
 
 def follow_degraded(
     call: Call, delivery: Delivery, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers
 ) -> None:
-    """The champion got worse: ask the triggers."""
+    """The champion got worse: ask the triggers. Labels say so, which may be heard of before they are counted."""
     event: PerformanceDegraded = delivery.event
+    before = store.load_standing(tables, call.workspace, event.model)
+    fall = gain.fall_of(event.metric, event.value.value, event.reference)
+    cause = Cause("performance", delivery.envelope.id, event.reason, event.version, event.metric, fall)
+    standing = _labelled(before, event.window.end, call.now)
+    if standing != before:
+        standing = standing.told(delivery.envelope.id)
+    _deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
+
+
+def follow_estimated(
+    call: Call, delivery: Delivery, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers
+) -> None:
+    """By an estimate the champion got worse, before labels came: ask the triggers."""
+    event: PerformanceEstimated = delivery.event
+    if not event.degraded:
+        return
     standing = store.load_standing(tables, call.workspace, event.model)
-    cause = Cause("performance", delivery.envelope.id, event.reason, event.version)
-    _Deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
+    fall = gain.fall_of(event.metric, event.value.value, event.reference)
+    text = f"{event.metric} {event.value.value:.3f} after {event.reference:.3f}, as {event.estimator} estimates"
+    cause = Cause("estimated", delivery.envelope.id, text, event.version, event.metric, fall)
+    _deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
 
 
 def follow_schedule(call: Call, due: str, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers) -> None:
-    """Fail trainings that never ended, then ask the triggers of every model; without a project there is none."""
+    """Mend what was left half-done, then ask the triggers of every model; without a project there is none."""
     for standing in store.all_standings(tables, call.workspace):
         if standing.training:
-            _abandon(call, standing.training, wall, tables, log)
-    try:
-        models = load_current(tables, call.workspace).models
-    except NotFound:
-        return
-    for name in models:
+            _recover(call, standing.training, wall, tables, log)
+    for name in _models(call, tables):
         standing = store.load_standing(tables, call.workspace, name)
-        cause = Cause("schedule", due, "the schedule is due")
-        _Deciding(call, tables, log, triggers, wall).decide(standing, cause)
+        deciding = _deciding(call, tables, log, triggers, wall)
+        deciding.decide(standing, Cause("schedule", due, "the schedule is due"))
+        deciding.next(name)
 
 
 def request(
     call: Call, model: str, order: Order, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers
 ) -> dict[str, Any]:
-    """Train because a person asks; what holds for every trigger holds for people too, but the wait after a failure.
+    """Train because a person asks; what people need not wait for stands in ``policy.against``.
+
+    The same request again gets the same training, or the same place in the queue.
 
     Raises:
         NotFound: there is no such model.
@@ -173,226 +238,185 @@ def request(
     load_current(tables, call.workspace).model(model)
     if not order.reason.strip():
         raise InvalidInput("reason: say why to train")
+    once = Once.of(call, f"training of {model}", order, "retraining")
+    if (made := once.made(tables)) is not None:
+        return {"model": model, **_asked_before(call, model, made, tables)}
     standing = store.load_standing(tables, call.workspace, model)
-    cause = Cause("manual", call.correlation_id, f"{call.actor}: {order.reason}")
-    decision = _Deciding(call, tables, log, triggers, wall).decide(standing, cause)
+    cause = Cause("manual", call.request or call.correlation_id, f"{call.actor}: {order.reason}")
+    decision = _deciding(call, tables, log, triggers, wall).decide(standing, cause, once=once)
     if decision is None:
         raise Refused(f"the policy of model {model} does not take the trigger manual")
     if decision.outcome == "declined":
         raise Refused(f"no training of {model}: {'; '.join(decision.reasons)}")
-    return {"training_id": decision.training_id, "model": model, "reason": "; ".join(decision.reasons)}
+    said: dict[str, Any] = {"model": model, "reason": "; ".join(decision.reasons)}
+    if decision.outcome == "queued":
+        return {**said, "queue_id": decision.queue_id, "place": decision.place}
+    expects = {"expected_gain": decision.expected_gain, "gain_text": decision.gain_text}
+    return {**said, "training_id": decision.training_id, **expects}
+
+
+def _asked_before(call: Call, model: str, made: str, tables: Tables) -> dict[str, Any]:
+    """Return what came of a request: a training, or a place in the queue and perhaps a training by now."""
+    known = [
+        d
+        for d in store.decisions(tables, call.workspace, model, limit=_SEARCHED)
+        if made in (d.training_id, d.queue_id)
+    ]
+    trained = next((d.training_id for d in known if d.training_id), "")
+    reasons = "; ".join(known[-1].reasons) if known else ""
+    return {"reason": reasons, **({"training_id": trained} if trained else {"queue_id": made})}
 
 
 def show(call: Call, model: str, *, tables: Tables) -> dict[str, Any]:
-    """Return a model's standing, decisions, ledger and what bars a training now; raises ``NotFound``."""
+    """Return a model's standing, decisions, queue, ledger, expected gain and what bars a training now.
+
+    Raises:
+        NotFound: there is no such model.
+    """
     call.authorise("retraining:read", f"model/{model}")
     project = load_current(tables, call.workspace)
     declared = project.model(model)
     standing = store.load_standing(tables, call.workspace, model)
-    ledger = store.load_ledger(tables, call.workspace, model, f"{call.now:%Y-%m}")
-    quarantines = store.open_quarantines(tables, call.workspace, rules.sources_of(project, declared))
-    terms = declared.retraining
+    seen, terms = circumstances(call, standing, project, declared, tables), declared.retraining
     return {
-        "standing": standing.model_dump(mode="json", exclude={"declined"}),
-        "against": rules.against(standing, terms, quarantines, ledger, call.now),
+        "standing": standing.model_dump(mode="json", exclude={"declined", "refusals", "quarantines", "heard"}),
+        "against": tuple(reason.text for reason in rules.against(standing, terms, seen)),
         "cooldown_left_s": rules.cooldown_left(standing, terms, call.now).total_seconds(),
+        "expected_gain": {"metric": seen.gain.metric, "value": seen.gain.value, "text": seen.gain.text},
         "ledger": {
-            "month": ledger.month,
+            "month": seen.ledger.month,
             "budget": terms.budget,
-            "spent": ledger.spent / MILLIONTHS,
-            "reserved": ledger.reserved / MILLIONTHS,
+            "spent": seen.ledger.spent / MILLIONTHS,
+            "reserved": seen.ledger.reserved / MILLIONTHS,
         },
+        "queue": [
+            one.model_dump(mode="json", include={"queue_id", "trigger", "reason", "came", "actor"})
+            for one in queue.first(tables, call.workspace, model, terms.queue_limit)
+        ],
         "decisions": [d.model_dump(mode="json") for d in store.decisions(tables, call.workspace, model)],
+        "policy": terms.model_dump(mode="json"),
+        "sources": rules.sources_of(project, declared),
     }
 
 
 # --- trainings ---------------------------------------------------------------------------
 
 
-def start(call: Call, delivery: Delivery, *, tables: Tables, log: Log, trainers: Trainers) -> None:
-    """Hand a requested training to its trainer.
+def settle(
+    call: Call,
+    delivery: Delivery,
+    *,
+    tables: Tables,
+    log: Log,
+    wall: datetime | None = None,
+    triggers: Triggers = trigger,
+) -> None:
+    """Book what an ended training cost, release what was reserved, and decide who is next.
 
-    If this dies between the trainer's yes and the commit, the retry starts the job again under the same
-    training id, which trainers and ``train`` take as the same.
+    Each part does nothing the second time, so that the delivery may come again until all are done.
     """
-    event: TrainingRequested = delivery.event
-    training = store.load_training(tables, call.workspace, event.training_id)
-    if training.status != "requested":
-        return
-    job = trainers(event.trainer).start(Job(call.workspace, event.training_id, event.model))
-    now = store.load_training(tables, call.workspace, event.training_id)
-    writes = [] if now.over else [store.put_training(call.workspace, now.having(status="started", job=job))]
-    started = TrainingStarted(training_id=event.training_id, model=event.model, trainer=event.trainer, job=job)
-    _commit(call, event.model, [started], writes, delivery, log)
+    _book(call, delivery, tables, log)
+    _deciding(call, tables, log, triggers, wall).next(delivery.event.model)
 
 
-def settle(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
-    """Book what an ended training cost, release what was reserved, and make room for the next."""
+def _book(call: Call, delivery: Delivery, tables: Tables, log: Log) -> None:
     event: TrainingCompleted | TrainingFailed = delivery.event
     training = store.load_training(tables, call.workspace, event.training_id)
     if training.settled:
         return
-    cost = rules.millionths(event.cost)
+    cost = rules.millionths(event.cost) if training.billed is None else training.billed
     ledger = store.load_ledger(tables, call.workspace, event.model, training.month)
     booked = ledger.having(reserved=ledger.reserved - training.reserved, spent=ledger.spent + cost)
     standing = store.load_standing(tables, call.workspace, event.model)
     if standing.training == training.training_id:
         standing = standing.having(training="")
-    failed = isinstance(event, TrainingFailed)
-    standing = standing.after_failure(call.now) if failed else standing.after(training)
+    if isinstance(event, TrainingFailed):
+        standing = standing.after_failure(call.now)
+    else:
+        standing = _richer(standing.after(training), gain.brought(event, training.metric, training.fall))
     writes = [
-        store.put_training(call.workspace, training.having(settled=True)),
+        store.put_training(call.workspace, training.having(settled=True, cost=cost)),
         store.put_ledger(call.workspace, booked),
-        store.put_standing(call.workspace, standing),
+        store.put_standing(call.workspace, standing.told(delivery.envelope.id)),
     ]
-    log.commit(call, (), writes, delivery=delivery, table="retraining")
+    log.commit(call, (), writes)
 
 
-def _abandon(call: Call, training_id: str, wall: datetime, tables: Tables, log: Log) -> None:
-    """Fail a training that never ended; nobody knows what it cost, so that what was reserved counts."""
+def _richer(standing: Standing, gains: tuple[store.Gain, ...]) -> Standing:
+    """Return a standing with what a training brought, and as many earlier ones per metric as are kept."""
+    kept: Mapping[str, list[store.Gain]] = {}
+    for one in (*standing.gains, *gains):
+        kept = {**kept, one.metric: [*kept.get(one.metric, []), one][-GAINS_KEPT:]}
+    return standing.having(gains=tuple(one for of_metric in kept.values() for one in of_metric))
+
+
+def _recover(call: Call, training_id: str, wall: datetime, tables: Tables, log: Log) -> None:
+    """Book a training whose end was not heard; fail one that never ended.
+
+    Nobody knows what the latter cost, so that what was reserved counts.
+    """
     training = store.load_training(tables, call.workspace, training_id)
-    if training.over or wall - training.requested_wall < ABANDONED_AFTER:
+    stream = stream_of(call.workspace, "TRAINING", training.model)
+    if training.over:
+        for item in log.newest(stream, _SEARCHED):
+            said = item.envelope.data.get("training_id")
+            if said == training_id and item.envelope.type in ("TrainingCompleted", "TrainingFailed"):
+                ended = Delivery.read("retrain", item.envelope.model_dump(mode="json"))
+                _book(replace(call, now=item.envelope.at), ended, tables, log)
         return
-    reason = f"did not end within {ABANDONED_AFTER}"
+    if wall < (training.ends_by or training.requested_wall + ABANDONED_AFTER):
+        return
+    reason = f"did not end within {wall - training.requested_wall}"
+    if training.ends_by is None:
+        reason = f"did not end within {ABANDONED_AFTER}"
     cost = training.reserved / MILLIONTHS
     failed = TrainingFailed(training_id=training_id, model=training.model, reason=reason, cost=cost)
     write = store.put_training(call.workspace, training.having(status="failed", outcome=reason))
-    _commit(call, training.model, [failed], [write], None, log)
+    _commit(call, training.model, failed, [write], None, log)
 
 
-# --- deciding ----------------------------------------------------------------------------
+# --- parts -------------------------------------------------------------------------------
 
 
-class _Deciding:
-    """Asks the triggers about one cause, then the policy."""
-
-    def __init__(self, call: Call, tables: Tables, log: Log, triggers: Triggers, wall: datetime) -> None:
-        self.call = call
-        self.tables = tables
-        self.log = log
-        self.triggers = triggers
-        self.wall = wall
-
-    def decide(self, standing: Standing, cause: Cause, delivery: Delivery | None = None) -> Decision | None:
-        """Commit what follows from a cause, and return the decision if a trigger fired."""
-        known = self._declared(standing.model)
-        name, reason = self._fired(known[1], cause, standing) if known else ("", "")
-        if known is None or not reason:
-            self._nothing(standing, delivery)
-            return None
-        project, model = known
-        quarantines = store.open_quarantines(self.tables, self.call.workspace, rules.sources_of(project, model))
-        ledger = store.load_ledger(self.tables, self.call.workspace, standing.model, f"{self.call.now:%Y-%m}")
-        manual = cause.kind == "manual"
-        reasons = rules.against(standing, model.retraining, quarantines, ledger, self.call.now, manual=manual)
-        if reasons:
-            return self._decline(standing, cause, name, reasons, delivery)
-        return self._request(standing, name, reason, model, ledger, delivery)
-
-    def _declared(self, model: str) -> tuple[Project, Model] | None:
-        try:
-            project = load_current(self.tables, self.call.workspace)
-            return project, project.model(model)
-        except NotFound:
-            return None
-
-    def _fired(self, model: Model, cause: Cause, standing: Standing) -> tuple[str, str]:
-        for name in model.retraining.triggers:
-            reason = self.triggers(name).fires(cause, standing, model.retraining, self.call.now)
-            if reason:
-                return name, reason
-        return "", ""
-
-    def _nothing(self, standing: Standing, delivery: Delivery | None) -> None:
-        before = store.load_standing(self.tables, self.call.workspace, standing.model)
-        if standing != before:
-            writes = [store.put_standing(self.call.workspace, standing)]
-            _commit(self.call, standing.model, [], writes, delivery, self.log)
-
-    def _decline(
-        self, standing: Standing, cause: Cause, name: str, reasons: Sequence[str], delivery: Delivery | None
-    ) -> Decision:
-        decision = Decision(at=self.call.now, trigger=name, outcome="declined", reasons=tuple(reasons))
-        identity = "\x1f".join([cause.identity, name, *reasons])
-        if standing.declined == identity:
-            self._nothing(standing, delivery)
-            return decision
-        event = TrainingDeclined(model=standing.model, trigger=name, reasons=tuple(reasons))
-        writes = [
-            store.put_standing(self.call.workspace, standing.having(declined=identity)),
-            store.put_decision(self.call.workspace, standing.model, new_id(self.call.now), decision),
-        ]
-        _commit(self.call, standing.model, [event], writes, delivery, self.log)
-        return decision
-
-    def _request(
-        self,
-        standing: Standing,
-        name: str,
-        reason: str,
-        model: Model,
-        ledger: store.Ledger,
-        delivery: Delivery | None,
-    ) -> Decision:
-        call, terms = self.call, model.retraining
-        evidence = f" (evidence: {'; '.join(standing.evidence)})" if standing.evidence else ""
-        training = Training(
-            training_id=new_id(call.now),
-            model=standing.model,
-            trigger=name,
-            reason=reason + evidence,
-            trainer=terms.trainer,
-            window=rules.window_of(terms, call.now),
-            champion=standing.champion,
-            labels_until=standing.labels_until,
-            requested=call.now,
-            requested_wall=self.wall,
-            correlation_id=call.correlation_id,
-            requested_by=call.actor,
-            month=ledger.month,
-            reserved=rules.millionths(terms.reserve),
-        )
-        if standing.champion is not None:
-            key, digest, features = store.load_version(self.tables, call.workspace, standing.model, standing.champion)
-            training = training.having(champion_key=key, champion_digest=digest, champion_features=features)
-        decision = Decision(
-            at=call.now,
-            trigger=name,
-            outcome="requested",
-            reasons=(training.reason,),
-            training_id=training.training_id,
-        )
-        event = TrainingRequested(
-            training_id=training.training_id,
-            model=standing.model,
-            trigger=name,
-            reason=training.reason,
-            trainer=terms.trainer,
-            window=training.window,
-            champion=standing.champion,
-            reserved=terms.reserve,
-        )
-        writes = [
-            store.put_training(call.workspace, training),
-            store.put_ledger(call.workspace, ledger.having(reserved=ledger.reserved + training.reserved)),
-            store.put_standing(call.workspace, standing.having(training=training.training_id)),
-            store.put_decision(call.workspace, standing.model, training.training_id, decision),
-        ]
-        _commit(call, standing.model, [event], writes, delivery, self.log)
-        return decision
+def _deciding(call: Call, tables: Tables, log: Log, triggers: Triggers, wall: datetime | None) -> Deciding:
+    return Deciding(call, Desk(tables, log, triggers, wall or datetime.now(UTC)))
 
 
-def _save(call: Call, standing: Standing, delivery: Delivery, log: Log) -> None:
-    log.commit(call, (), [store.put_standing(call.workspace, standing)], delivery=delivery, table="retraining")
+def _labelled(standing: Standing, until: datetime, now: datetime) -> Standing:
+    """Return a standing that knows of labels up to a time, and how old those before them had got."""
+    before = standing.labels_until
+    if before is None or until > before:
+        age = [] if before is None else [(now - before) / timedelta(days=1)]
+        ages = (*standing.label_ages, *age)[-AGES_KEPT:]
+        return standing.having(labels_until=until, label_ages=ages)
+    return standing
+
+
+def _models(call: Call, tables: Tables) -> Mapping[str, Model]:
+    """Return the models of the project; without one there are none."""
+    try:
+        return load_current(tables, call.workspace).models
+    except NotFound:
+        return {}
+
+
+def _fed(call: Call, source: str, tables: Tables) -> list[Standing]:
+    """Return the standings of the models that a source feeds; without a project there are none."""
+    try:
+        project = load_current(tables, call.workspace)
+    except NotFound:
+        return []
+    fed = [name for name, model in project.models.items() if source in rules.sources_of(project, model)]
+    return [store.load_standing(tables, call.workspace, name) for name in fed]
 
 
 def _commit(
     call: Call,
     model: str,
-    events: Sequence[TrainingRequested | TrainingDeclined | TrainingStarted | TrainingFailed],
-    writes: Sequence[Write],
+    event: TrainingFailed,
+    writes: list[Write],
     delivery: Delivery | None,
     log: Log,
 ) -> None:
-    happened = [Happened(stream_of(call.workspace, "TRAINING", model), event) for event in events]
+    happened = [Happened(stream_of(call.workspace, "TRAINING", model), event)]
     log.commit(call, happened, writes, delivery=delivery, table="retraining")

@@ -19,14 +19,17 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from modelwright.errors import NotFound
 from modelwright.events import ModelVersionCreated, Window
-from modelwright.storage import Absent, Anything, Is, Item, Key, Put, Tables, every
+from modelwright.storage import Absent, Anything, Check, Is, Item, Key, Put, Tables, every
 
 MILLIONTHS = 1_000_000
 EVIDENCE_KEPT = 10
+GAINS_KEPT = 10
+AGES_KEPT = 10
+HEARD_KEPT = 50
 
 
 class Document(BaseModel):
@@ -37,6 +40,19 @@ class Document(BaseModel):
     def having(self, **changes: Any) -> Self:
         """Return a copy with other values."""
         return self.model_copy(update=changes)
+
+
+class Gain(Document):
+    """What a training brought: the new model against the champion, on the held-out rows.
+
+    Attributes:
+        value: by how much it is better, whichever way the metric runs; below zero: worse.
+        fall: by how much the champion had got worse in this metric; None where that was not the reason to train.
+    """
+
+    metric: str
+    value: float
+    fall: float | None = None
 
 
 class Standing(Document):
@@ -54,8 +70,14 @@ class Standing(Document):
         failures: how many failed in a row, up to that one.
         labels_until: the newest label window that came.
         labels_since: labels that came since the newest training.
+        label_ages: how old, in days, the newest labels had got each time when newer ones came; newest last.
         evidence: drift seen since then, newest last.
-        declined: identity of the newest refusal, so that a repetition says nothing again.
+        quarantines: how often quarantines of its sources began or ended; counted, so that such a word and a decision
+            cannot pass each other unseen.
+        gains: what the last trainings brought, newest last.
+        declined: as code before queues wrote it; nobody reads it any more.
+        heard: ids of the newest events that changed any of this, in the order in which they were heard.
+        refusals: by trigger, the identity of its newest refusal, so that a repetition says nothing again.
     """
 
     model: str
@@ -72,8 +94,22 @@ class Standing(Document):
     failures: int = 0
     labels_until: datetime | None = None
     labels_since: int = 0
+    label_ages: tuple[float, ...] = ()
     evidence: tuple[str, ...] = ()
+    quarantines: int = 0
+    gains: tuple[Gain, ...] = ()
     declined: str = ""
+    heard: tuple[str, ...] = ()
+    refusals: dict[str, str] = Field(default_factory=dict)
+
+    def told(self, identity: str, **changes: Any) -> Self:
+        """Return what is known once an event was heard."""
+        return self.having(heard=(*self.heard, identity)[-HEARD_KEPT:], **changes)
+
+    @property
+    def busy(self) -> str:
+        """What bars any training for now: the id of the one that runs, or else of the rollout; empty: nothing does."""
+        return self.training or self.rollout
 
     def after(self, training: "Training") -> Self:
         """Return what is known once a training gave a model."""
@@ -87,12 +123,18 @@ class Standing(Document):
 
 
 class Quarantine(Document):
-    """A quarantine of a source; one that was released stays as a mark, for a late word that it began."""
+    """A quarantine of a source; one that was released stays as a mark, for a late word that it began.
+
+    Attributes:
+        sequence: place in the source's stream of the newest word that it ended, or is in force again.
+    """
 
     source: str
     quarantine_id: str
+    v: int = 0
     open: bool
     window: Window | None = None
+    sequence: int = 0
 
 
 class Training(Document):
@@ -108,7 +150,14 @@ class Training(Document):
         reserved: millionths of a dollar.
         settled: whether the ledger has its real cost.
         outcome: why it failed.
+        options: what its trainer was told besides (``RetrainingPolicy.trainer_options``).
+        ends_by: wall time by which it is over, or its trainer has stopped it; None: nobody said.
+        done: fits of its search that were behind it when it last paused.
+        cost: millionths that were booked when it ended.
+        billed: millionths that the service says it cost, where it ran in one that does.
         requested_by: the person who asked for it; the platform itself, where nobody did.
+        metric: in which the champion had got worse; empty where that was not the reason.
+        fall: by how much it had.
     """
 
     training_id: str
@@ -132,7 +181,19 @@ class Training(Document):
     job: str = ""
     settled: bool = False
     outcome: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    ends_by: datetime | None = None
+    done: int = 0
+    cost: int = 0
+    billed: int | None = None
     requested_by: str = ""
+    metric: str = ""
+    fall: float | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether the built-in search makes its model."""
+        return self.trainer == "automl"
 
     @property
     def over(self) -> bool:
@@ -145,9 +206,13 @@ class Decision(Document):
 
     at: datetime
     trigger: str
-    outcome: Literal["requested", "declined"]
+    outcome: Literal["requested", "queued", "declined"]
     reasons: tuple[str, ...]
     training_id: str = ""
+    queue_id: str = ""
+    place: int = 0
+    expected_gain: float | None = None
+    gain_text: str = ""
 
 
 class Ledger(Document):
@@ -179,13 +244,18 @@ def all_standings(tables: Tables, workspace: str) -> tuple[Standing, ...]:
 
 def put_standing(workspace: str, standing: Standing) -> Put:
     """Return the write of a changed standing."""
-    return _versioned(Key(f"WS#{workspace}#STANDING", standing.model), standing, standing.v)
+    return _versioned(Key(f"WS#{workspace}#STANDING", standing.model), standing, standing.v, busy=standing.busy)
+
+
+def still_busy(workspace: str, standing: Standing) -> Check:
+    """Return the condition that what bars trainings of a model still does, whatever else changed."""
+    return Check("retraining", Key(f"WS#{workspace}#STANDING", standing.model), Is("busy", standing.busy))
 
 
 def load_quarantine(tables: Tables, workspace: str, source: str, identity: str) -> Quarantine | None:
     """Return a quarantine or the mark of its end."""
     item = tables.get("retraining", _quarantine_key(workspace, source, identity))
-    return Quarantine.model_validate_json(item["document"]) if item else None
+    return Quarantine.model_validate_json(item["document"]).having(v=item["v"]) if item else None
 
 
 def open_quarantines(tables: Tables, workspace: str, sources: Iterable[str]) -> tuple[Quarantine, ...]:
@@ -197,11 +267,10 @@ def open_quarantines(tables: Tables, workspace: str, sources: Iterable[str]) -> 
     return tuple(quarantine for quarantine in found if quarantine.open)
 
 
-def put_quarantine(workspace: str, quarantine: Quarantine, *, known: bool) -> Put:
+def put_quarantine(workspace: str, quarantine: Quarantine) -> Put:
     """Return the write of a quarantine's beginning or end."""
     key = _quarantine_key(workspace, quarantine.source, quarantine.quarantine_id)
-    item = _item(key, quarantine, v=2 if known else 1)
-    return Put("retraining", item, Is("v", 1) if known else Absent())
+    return _versioned(key, quarantine, quarantine.v)
 
 
 def load_version(tables: Tables, workspace: str, model: str, number: int) -> tuple[str, str, tuple[str, ...]]:
@@ -219,8 +288,17 @@ def put_version(workspace: str, version: ModelVersionCreated) -> Put:
         "artifact_key": version.artifact_key,
         "artifact_digest": version.artifact_digest,
         "features": list(version.features),
+        "training_id": version.training_id,
     }
     return Put("retraining", item, Anything())
+
+
+def learned_by(tables: Tables, workspace: str, model: str, number: int | None) -> Window | None:
+    """Return the history on which the platform trained a version; None where it did not, or does not know."""
+    item = tables.get("retraining", _version_key(workspace, model, number)) if number is not None else None
+    training_id = item.get("training_id", "") if item else ""
+    known = tables.get("retraining", Key(f"WS#{workspace}#TRAINING", training_id)) if training_id else None
+    return Training.model_validate_json(known["document"]).window if known else None
 
 
 def load_training(tables: Tables, workspace: str, training_id: str) -> Training:
@@ -258,12 +336,12 @@ def put_ledger(workspace: str, ledger: Ledger) -> Put:
     return _versioned(Key(f"WS#{workspace}#LEDGER#{ledger.model}", ledger.month), ledger, ledger.v)
 
 
-def _versioned(key: Key, document: Document, v: int) -> Put:
-    item = _item(key, document.having(v=v + 1), v=v + 1)
+def _versioned(key: Key, document: Document, v: int, **attributes: str) -> Put:
+    item = _item(key, document.having(v=v + 1), v=v + 1, **attributes)
     return Put("retraining", item, Is("v", v) if v else Absent())
 
 
-def _item(key: Key, document: Document, **attributes: int) -> Item:
+def _item(key: Key, document: Document, **attributes: int | str) -> Item:
     return {"pk": key.pk, "sk": key.sk, "document": document.model_dump_json(), **attributes}
 
 

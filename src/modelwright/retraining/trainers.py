@@ -1,10 +1,13 @@
 """Who trains: plugins of the group ``modelwright.trainers``."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
 
 GROUP = "modelwright.trainers"
+
+SEARCHED_BY_US = "automl"
+"""The trainer for which a model names no function of the team's code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +16,20 @@ class Job:
 
     Attributes:
         training_id: names it; to start a training twice must do no harm.
+        options: what the policy tells its trainer besides (``RetrainingPolicy.trainer_options``).
+        reserved: what it may cost, in US dollars.
     """
 
     workspace: str
     training_id: str
     model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reserved: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What a job is called elsewhere: workspace and training, so that its name alone tells which it is."""
+        return f"{self.workspace}-{self.training_id}"
 
 
 class Trainer(Protocol):
@@ -28,6 +40,47 @@ class Trainer(Protocol):
 
         Raises:
             Unavailable: the job was not taken.
+            InvalidInput: it never will be: an option is missing or wrong.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a job does.
+
+    Attributes:
+        state: whether it is on, came to its end, or died.
+        reason: why it died.
+        seconds: that are billed; None where nobody says.
+    """
+
+    state: Literal["running", "ended", "failed"]
+    reason: str = ""
+    seconds: float | None = None
+
+
+@runtime_checkable
+class OutsideTrainer(Trainer, Protocol):
+    """A trainer whose jobs run where they can be asked for, and may take longer than a function."""
+
+    def limit_s(self, job: Job) -> float:
+        """Return after how many seconds the job is stopped there; raises ``InvalidInput`` as ``start`` does."""
+        ...
+
+    def price_per_hour(self, job: Job) -> float | None:
+        """Return US dollars per billed hour; None where the training itself says what it cost."""
+        ...
+
+    def status(self, job: Job, handle: str) -> Status:
+        """Return how a job does.
+
+        Args:
+            job: the training.
+            handle: what ``start`` returned.
+
+        Raises:
+            Unavailable: nobody answers.
         """
         ...
 
@@ -37,3 +90,9 @@ Trainers = Callable[[str], Trainer]
 
 TrainerClass = Callable[[Mapping[str, str]], Trainer]
 """What an entry point of the group names."""
+
+
+def job_named(name: str) -> tuple[str, str]:
+    """Return workspace and training of a job's name (``Job.name``); two empty texts of any other name."""
+    workspace, _, training_id = name.rpartition("-")
+    return (workspace, training_id) if workspace and training_id else ("", "")

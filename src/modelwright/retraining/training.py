@@ -5,113 +5,45 @@ kept has: it is fitted again on all rows, because what is newest is worth most (
 flights gains a third more that way). Everything is a function of the training's own record - its window,
 its domain time, a fixed seed, one thread - and lies under keys made of its id, so that a second invocation writes the
 same, or nothing when the first one ended.
+
+The estimator comes from the team's trainer, or from the built-in search (``automl``), which may take several
+invocations: each says that it paused, and whoever starts trainings starts the next.
 """
 
 import hashlib
 import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from modelwright import statistics
 from modelwright.artifacts import PARITY, PREDICTIONS, environment_digest
 from modelwright.context import Call
 from modelwright.errors import ConditionFailed, InvalidInput, NotFound, PluginError, Unavailable
-from modelwright.events import Estimate, Evaluation, TrainingCompleted, TrainingFailed, Window
-from modelwright.flavors import MODEL_FILE, Flavors, OpenModel, Sklearn, mlmodel, open_model, pickled, single_thread
-from modelwright.log import Happened, Log, canonical, stream_of
-from modelwright.project import Model, Project
-from modelwright.retraining import beside
+from modelwright.events import (
+    Estimate,
+    Evaluation,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingPaused,
+)
+from modelwright.flavors import MODEL_FILE, OpenModel, Sklearn, mlmodel, open_model, pickled, single_thread
+from modelwright.log import Happened, canonical, stream_of
+from modelwright.retraining import automl, beside, search
+from modelwright.retraining.automl import Search, Stopwatch
+from modelwright.retraining.comparing import evaluate, window_of
+from modelwright.retraining.drafts import Drafts
 from modelwright.retraining.slices import by_category
-from modelwright.retraining.store import Training, load_training, put_training
-from modelwright.storage import Blobs, Tables
+from modelwright.retraining.store import MILLIONTHS, Training, load_training, put_training
+from modelwright.retraining.workshop import Examples, Recipe, Workshop, split
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MLMODEL = "MLmodel"
 SEED = 20130101
-MIN_ROWS = 100
-"""Below this neither a model nor a comparison says anything."""
-
-GB_SECOND = 0.0000133334
-INVOCATION = 0.20 / 1_000_000
-"""Prices of Lambda on arm64, us-east-1, in US dollars."""
-
 _COMMITS = 5
-
-TrainFunction = Callable[["pd.DataFrame", NDArray[np.int8], dict[str, float]], Any]
-"""The team's trainer: (frame, labels, parameters) -> estimator with ``predict_proba``."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Labelled rows with the model's inputs as they were at each row's time.
-
-    Attributes:
-        frame: inputs, in the model's order.
-        labels: 0 or 1.
-        times: the model's time column, as UTC ``datetime64[us]``.
-        digest: of the saved set.
-        key: where the saved set lies in the lake.
-        ids: what names each row; None where nothing does.
-        places: the place of each row in the saved set; None: in order, from 0.
-        again: computes the inputs of rows of the saved set, by their places, as they are served; None if it cannot.
-    """
-
-    frame: "pd.DataFrame"
-    labels: NDArray[np.int8]
-    times: NDArray[np.datetime64]
-    digest: str
-    key: str
-    ids: "NDArray[np.object_] | None" = None
-    places: "NDArray[np.int64] | None" = None
-    again: "Callable[[Sequence[int]], pd.DataFrame] | None" = None
-
-
-class TrainingSets(Protocol):
-    """The feature store, as training needs it."""
-
-    def examples(self, model: str, window: Window, *, as_of: datetime, labels_until: datetime | None) -> Examples:
-        """Return and save the examples whose time lies in a window and whose label was known by ``as_of``.
-
-        Args:
-            model: its name in the project.
-            window: of the model's time column.
-            as_of: labels that became known later are not seen.
-            labels_until: end of the newest label window that came; the store must have it.
-
-        Raises:
-            InvalidInput: there are none, or the data does not fit the declarations.
-            Unavailable: the newest labels are not in the store yet; the invocation should be repeated.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What a training works with.
-
-    Attributes:
-        load: returns a function of the team's code by reference.
-        clock: seconds that pass; for the cost.
-        memory_mb: what Lambda bills by.
-    """
-
-    project: Project
-    tables: Tables
-    blobs: Blobs
-    log: Log
-    sets: TrainingSets
-    flavors: Flavors
-    load: Callable[[str], TrainFunction]
-    clock: Callable[[], float]
-    memory_mb: int
 
 
 @dataclass(frozen=True)
@@ -122,6 +54,7 @@ class _Trained:
     notes: dict[str, str]
     files: dict[str, bytes]
     signature: str
+    recipe: Recipe
 
     def digest(self, name: str) -> str:
         """Return SHA-256 of a file beside the model; empty when it was not written."""
@@ -139,81 +72,56 @@ def run_id_of(training_id: str) -> str:
 
 
 def train(workspace: str, training_id: str, shop: Workshop) -> str:
-    """Do a training and say how it ended: ``completed``, ``failed``, or ``ended before``.
+    """Do a training and say how it ended: ``completed``, ``failed``, ``paused``, or ``ended before``.
 
     Raises:
         NotFound: there is no such training.
         Unavailable: a store did not answer; the invocation should be repeated.
     """
-    began = shop.clock()
+    watch = Stopwatch(shop.clock)
     training = load_training(shop.tables, workspace, training_id)
     if training.over:
         return "ended before"
     try:
-        trained = _trained(workspace, training, shop)
+        trained = _trained(workspace, training, shop, watch)
     except (InvalidInput, NotFound, PluginError) as error:
-        seconds = shop.clock() - began
-        failed = TrainingFailed(
-            training_id=training_id,
-            model=training.model,
-            reason=str(error),
-            seconds=seconds,
-            cost=_cost(seconds, shop.memory_mb),
-        )
-        return _finish(workspace, training, failed, shop)
+        return fail(workspace, training, str(error), shop, watch)
+    if trained is None:
+        return _pause(workspace, training, shop, watch)
     key = artifact_key_of(workspace, training_id)
     files = {MODEL_FILE: trained.body, **trained.files}
     for name, body in files.items():
         shop.blobs.put("artifacts", key + name, body)
-    completed = _completed(training, key, trained, shop, shop.clock() - began)
-    return _finish(workspace, training, completed, shop)
+    seconds = _before(workspace, training, shop, watch) + watch.lap()
+    return _finish(workspace, training, _completed(training, key, trained, shop, seconds), shop)
 
 
-def evaluate(held: Examples, challenger: ArrayLike, champion: ArrayLike | None) -> Evaluation:
-    """Compare scores on held-out rows, with intervals that let the rows of one day depend on each other.
-
-    Raises:
-        InvalidInput: there are fewer than two rows of a class.
-    """
-    days = held.times.astype("datetime64[D]")
-    clusters = days if len(np.unique(days)) > 1 else None
-    evaluation = Evaluation(
-        rows=len(held.labels),
-        window=_window(held.times),
-        challenger_auc=statistics.auc_interval(held.labels, challenger, clusters).estimate(),
-        challenger_brier=statistics.brier_interval(held.labels, challenger).value,
+def fail(workspace: str, training: Training, reason: str, shop: Workshop, watch: Stopwatch) -> str:
+    """End a training without a model; what it took before counts too."""
+    seconds = _before(workspace, training, shop, watch) + watch.lap()
+    failed = TrainingFailed(
+        training_id=training.training_id,
+        model=training.model,
+        reason=reason,
+        seconds=seconds,
+        cost=shop.cost(seconds),
     )
-    if champion is None:
-        return evaluation
-    auc_difference = statistics.auc_difference(held.labels, champion, challenger, clusters)
-    brier_difference = statistics.brier_difference(held.labels, champion, challenger, clusters)
-    return evaluation.model_copy(
-        update={
-            "champion_auc": statistics.auc_interval(held.labels, champion, clusters).estimate(),
-            "champion_brier": statistics.brier_interval(held.labels, champion).value,
-            "auc_difference": auc_difference.estimate(),
-            "brier_difference": brier_difference.estimate(),
-        }
-    )
+    return _finish(workspace, training, failed, shop)
 
 
-def _trained(workspace: str, training: Training, shop: Workshop) -> _Trained:
+def _trained(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> _Trained | None:
     model = shop.project.model(training.model)
-    examples = shop.sets.examples(
-        training.model, training.window, as_of=training.requested, labels_until=training.labels_until
-    )
-    seen, held = _split(examples, model.retraining.holdout_days)
-    function = shop.load(model.trainer)
-    challenger = _scores(_fitted(function, seen, model), held.frame, f"the challenger of {training.model}")
-    notes = {}
-    champion: list[float] | None = None
-    try:
-        champion = _champion_scores(workspace, training, held, shop)
-    except Unavailable as error:
-        notes["champion_not_compared"] = str(error)
-    body = _fitted(function, examples, model)
+    examples, seen, held = gathered(workspace, training, shop)
+    recipe = _recipe(workspace, training, (examples, seen), shop, watch)
+    if recipe is None:
+        return None
+    drafts = drafts_of(workspace, training, shop, watch)
+    fresh = drafts.kept("challenger.pkl", lambda: _fitted(recipe, seen))
+    challenger, champion, notes = scored(workspace, training, fresh, held, shop, drafts)
+    body = drafts.kept("model.pkl", lambda: _fitted(recipe, examples))
     _scores(body, examples.frame.iloc[:1], f"the model of training {training.training_id}")
-    slices = by_category(held.frame, model.categorical, held.labels, challenger)
+    classes = model.task == "classification"
+    slices = by_category(held.frame, model.categorical, held.labels, challenger) if classes else ()
     rival = "" if champion is None else training.champion_digest or str(training.champion)
     evaluation = evaluate(held, challenger, champion).model_copy(update={"slices": slices, "champion": rival})
     proof, unproven = beside.parity(held, f"{training.model} {shop.project.digest}")
@@ -222,43 +130,115 @@ def _trained(workspace: str, training: Training, shop: Workshop) -> _Trained:
     run_id, said = run_id_of(training.training_id), {part: json.dumps(columns) for part, columns in signature.items()}
     folder = mlmodel(run_id, inputs=model.inputs, training_id=training.training_id, signature=said)
     files = {MLMODEL: folder, **beside.files(held, challenger, champion, rival), **proof}
-    return _Trained(body, examples, evaluation, notes, files, canonical(signature).decode())
+    return _Trained(body, examples, evaluation, notes, files, canonical(signature).decode(), recipe)
 
 
-def _split(examples: Examples, holdout_days: int) -> tuple[Examples, Examples]:
-    if len(examples.labels) < MIN_ROWS:
-        raise InvalidInput(f"{len(examples.labels)} labelled rows are too few: a training needs {MIN_ROWS}")
-    newest = examples.times >= examples.times.max() - np.timedelta64(holdout_days, "D")
-    parts = _part(examples, ~newest), _part(examples, newest)
-    for part, name in zip(parts, ("before the holdout", "of the holdout"), strict=True):
-        positives = int(part.labels.sum())
-        if min(positives, len(part.labels) - positives) < 2:
-            text = f"{positives} of {len(part.labels)} labelled rows {name} ({holdout_days} days) are positive"
-            raise InvalidInput(f"{text}: both classes are needed")
-    return parts
+def gathered(workspace: str, training: Training, shop: Workshop) -> tuple[Examples, Examples, Examples]:
+    """Return a training's examples, those before the holdout, and the holdout."""
+    model = shop.project.model(training.model)
+    if model.task == "ranking":
+        raise InvalidInput(f"{model.task} has no built-in training: train elsewhere and register the version")
+    examples = _examples(workspace, training, shop)
+    return examples, *split(examples, model.retraining.holdout_days)
 
 
-def _part(examples: Examples, mask: NDArray[np.bool_]) -> Examples:
-    places = np.arange(len(examples.labels)) if examples.places is None else examples.places
-    return replace(
-        examples,
-        frame=examples.frame[mask],
-        labels=examples.labels[mask],
-        times=examples.times[mask],
-        ids=None if examples.ids is None else examples.ids[mask],
-        places=places[mask],
+def _examples(workspace: str, training: Training, shop: Workshop) -> Examples:
+    """Return the set that was saved when the training began; the first time, make it."""
+    plan = search.load_plan(shop.tables, workspace, training.training_id) if training.searches else None
+    if plan is not None and shop.reopen is not None:
+        try:
+            return shop.reopen(training.model, plan.dataset_key)
+        except NotFound:  # an erasure replaced it
+            pass
+    return shop.sets.examples(
+        training.model, training.window, as_of=training.requested, labels_until=training.labels_until
     )
 
 
-def _fitted(function: TrainFunction, examples: Examples, model: Model) -> bytes:
+def fit(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> None:
+    """Make and keep the two models of a training whose estimator is known."""
+    examples, seen, _ = gathered(workspace, training, shop)
+    recipe = _recipe(workspace, training, (examples, seen), shop, watch)
+    drafts = drafts_of(workspace, training, shop, watch)
+    if recipe is not None:
+        drafts.kept("challenger.pkl", lambda: _fitted(recipe, seen))
+        drafts.kept("model.pkl", lambda: _fitted(recipe, examples))
+
+
+def drafts_of(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> Drafts:
+    """Return where a training keeps what it makes on the way, if it does."""
+    prefix = f"{workspace}/trainings/{training.training_id}/drafts/" if shop.stepwise else ""
+    return Drafts(shop.blobs, prefix, watch.lap)
+
+
+def scored(
+    workspace: str, training: Training, fresh: bytes, held: Examples, shop: Workshop, drafts: Drafts
+) -> tuple[list[float], list[float] | None, dict[str, str]]:
+    """Return what challenger and champion say of the holdout, with a note where the champion could not be asked."""
+
+    def ask() -> bytes:
+        challenger = _scores(fresh, held.frame, f"the challenger of {training.model}")
+        try:
+            champion, notes = _champion_scores(workspace, training, held, shop), {}
+        except Unavailable as error:
+            champion, notes = None, {"champion_not_compared": str(error)}
+        return json.dumps([challenger, champion, notes]).encode()
+
+    challenger, champion, notes = json.loads(drafts.kept("scores.json", ask))
+    return challenger, champion, notes
+
+
+def searching(
+    workspace: str, training: Training, shop: Workshop, sets: tuple[Examples, Examples] | None = None
+) -> Search:
+    """Return a training's search; the first time, write down what it does.
+
+    Args:
+        workspace: whose.
+        training: whose.
+        shop: what it works with.
+        sets: the examples and those before the holdout, where they were read before.
+    """
+    model = shop.project.model(training.model)
+    plan = search.load_plan(shop.tables, workspace, training.training_id)
+    if plan is None:
+        examples, seen = sets or gathered(workspace, training, shop)[:2]
+        made = automl.planned(model, examples, seen, training.reserved / MILLIONTHS / shop.rate)
+        plan = search.keep_plan(shop.tables, workspace, training.training_id, made)
+    classify = model.task == "classification"
+    return Search(shop.tables, workspace, training.training_id, plan, classify, shop.remaining, shop.clock)
+
+
+def _recipe(
+    workspace: str, training: Training, sets: tuple[Examples, Examples], shop: Workshop, watch: Stopwatch
+) -> Recipe | None:
+    """Return what makes the estimator; None where the search for it goes on in another invocation."""
+    model = shop.project.model(training.model)
+    if not training.searches:
+        told = {name: repr(value) for name, value in sorted(model.parameters.items())}
+        return Recipe(shop.load(model.trainer), model.trainer, dict(model.parameters), told)
+    on = searching(workspace, training, shop, sets)
+    best = on.advance(sets[1], model.retraining.holdout_days, watch)
+    if best is None:
+        return None
+    return Recipe(best.fit, f"automl:{best.name}", {}, best.parameters, best.candidates, best.plan.metric)
+
+
+def _before(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> float:
+    """Return the seconds that a training took in what it has kept: fits of a search, drafts of steps."""
+    fits = search.load_fits(shop.tables, workspace, training.training_id) if training.searches else {}
+    return search.spent(fits) + drafts_of(workspace, training, shop, watch).seconds()
+
+
+def _fitted(recipe: Recipe, examples: Examples) -> bytes:
     random.seed(SEED)
     np.random.seed(SEED)
     frame = examples.frame.reset_index(drop=True)
     try:
         with single_thread()():
-            return pickled(function(frame, examples.labels, dict(model.parameters)))
+            return pickled(recipe.function(frame, examples.labels, dict(recipe.parameters)))
     except Exception as error:  # a team's code may raise anything, and the log must say so
-        raise PluginError(f"the trainer {model.trainer} failed: {type(error).__name__}: {error}") from error
+        raise PluginError(f"the trainer {recipe.name} failed: {type(error).__name__}: {error}") from error
 
 
 def _scores(body: bytes, frame: "pd.DataFrame", name: str) -> list[float]:
@@ -285,7 +265,10 @@ def _champion_scores(workspace: str, training: Training, held: Examples, shop: W
 
 def _completed(training: Training, key: str, trained: _Trained, shop: Workshop, seconds: float) -> TrainingCompleted:
     evaluation, examples, model = trained.evaluation, trained.examples, shop.project.model(training.model)
-    metrics = {"auc": evaluation.challenger_auc.value, "brier": evaluation.challenger_brier}
+    metrics = {name: one.value for name, one in evaluation.metrics.items()}
+    metrics |= {f"{name}_difference": one.value for name, one in evaluation.differences.items()}
+    if evaluation.challenger_auc is not None and evaluation.challenger_brier is not None:
+        metrics |= {"auc": evaluation.challenger_auc.value, "brier": evaluation.challenger_brier}
     compared: dict[str, Estimate | None] = {
         "auc_difference": evaluation.auc_difference,
         "brier_difference": evaluation.brier_difference,
@@ -301,45 +284,58 @@ def _completed(training: Training, key: str, trained: _Trained, shop: Workshop, 
         dataset_digest=examples.digest,
         dataset_key=examples.key,
         rows=len(examples.labels),
-        window=_window(examples.times),
-        parameters={**{name: repr(value) for name, value in sorted(model.parameters.items())}, **trained.notes},
+        window=window_of(examples.times),
+        parameters={**trained.recipe.told, **trained.notes},
         metrics=metrics,
         evaluation=evaluation,
         project_digest=shop.project.digest,
         seconds=seconds,
-        cost=_cost(seconds, shop.memory_mb),
+        cost=shop.cost(seconds),
         environment_digest=environment_digest(trained.files),
         signature=trained.signature,
         size=len(trained.body) + sum(map(len, trained.files.values())),
         parity_digest=trained.digest(PARITY),
         predictions_digest=trained.digest(PREDICTIONS),
         requested_by=training.requested_by,
+        candidates=trained.recipe.candidates,
+        searched_by=trained.recipe.searched_by,
     )
 
 
-def _cost(seconds: float, memory_mb: int) -> float:
-    return seconds * memory_mb / 1024 * GB_SECOND + INVOCATION
+def _pause(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> str:
+    """Hand over to the next invocation, once per place: of two that came so far one goes on."""
+    fits = search.load_fits(shop.tables, workspace, training.training_id)
+    seconds = search.spent(fits) + watch.lap()
+    said = TrainingPaused(training_id=training.training_id, model=training.model, done=len(fits), seconds=seconds)
+    if load_training(shop.tables, workspace, training.training_id).done >= len(fits):
+        return "paused before"
+    return "paused" if _commit(workspace, training, said, {"done": len(fits)}, shop) else "ended before"
 
 
 def _finish(workspace: str, training: Training, event: TrainingCompleted | TrainingFailed, shop: Workshop) -> str:
-    """Commit the end, against the newest record: its trainer may have written meanwhile that it started."""
-    call = Call(workspace, "platform", training.requested, training.correlation_id)
     status = "completed" if isinstance(event, TrainingCompleted) else "failed"
     outcome = event.reason if isinstance(event, TrainingFailed) else ""
+    changes = {"status": status, "outcome": outcome}
+    return status if _commit(workspace, training, event, changes, shop) else "ended before"
+
+
+def _commit(
+    workspace: str,
+    training: Training,
+    event: TrainingCompleted | TrainingFailed | TrainingPaused,
+    changes: dict[str, Any],
+    shop: Workshop,
+) -> bool:
+    """Commit against the newest record: its trainer may have written meanwhile that it started. False: it is over."""
+    call = Call(workspace, "platform", training.requested, training.correlation_id)
     stream = stream_of(workspace, "TRAINING", training.model)
     for _ in range(_COMMITS):
         now = load_training(shop.tables, workspace, training.training_id)
         if now.over:
-            return "ended before"
-        write = put_training(workspace, now.having(status=status, outcome=outcome))
+            return False
         try:
-            shop.log.commit(call, [Happened(stream, event)], [write])
+            shop.log.commit(call, [Happened(stream, event)], [put_training(workspace, now.having(**changes))])
         except ConditionFailed:
             continue
-        return status
+        return True
     raise Unavailable(f"the record of training {training.training_id} is too busy")
-
-
-def _window(times: NDArray[np.datetime64]) -> Window:
-    first, last = (datetime.fromisoformat(str(t.astype("datetime64[us]"))) for t in (times.min(), times.max()))
-    return Window(start=first.replace(tzinfo=UTC), end=last.replace(tzinfo=UTC) + timedelta(microseconds=1))

@@ -15,7 +15,7 @@ from modelwright.retraining.store import Standing
 
 GROUP = "modelwright.triggers"
 
-CauseKind = Literal["performance", "drift", "labels", "schedule", "manual"]
+CauseKind = Literal["performance", "estimated", "drift", "labels", "schedule", "manual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,21 @@ class Cause:
         identity: the event's id, or the name and time of the schedule; the same cause twice has the same.
         text: for a person.
         version: the model version it is about, if it is about one.
+        metric: in which that version got worse.
+        fall: by how much it did, whichever way the metric runs.
     """
 
     kind: CauseKind
     identity: str
     text: str = ""
     version: int | None = None
+    metric: str = ""
+    fall: float | None = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it only is an occasion to look at what lasts (age, labels that lie there), and comes again."""
+        return self.kind in ("labels", "schedule")
 
 
 class Trigger(Protocol):
@@ -49,6 +58,15 @@ class PerformanceTrigger:
         """See ``Trigger``."""
         about_champion = standing.champion in (None, cause.version)
         return cause.text if cause.kind == "performance" and about_champion else ""
+
+
+class EstimatedTrigger:
+    """The champion got worse by an estimate, before its labels came."""
+
+    def fires(self, cause: Cause, standing: Standing, policy: RetrainingPolicy, now: datetime) -> str:
+        """See ``Trigger``."""
+        about_champion = standing.champion in (None, cause.version)
+        return cause.text if cause.kind == "estimated" and about_champion else ""
 
 
 class DriftEvidence:

@@ -111,11 +111,13 @@ def predict(
     plan = split(traffic.routes, traffic.salt, asked.ids)
     versions = load_versions(tables, call.workspace, model, plan.versions)
     frame = features.frame(model, asked.rows, mode=asked.body.mode, now=call.now)
-    plan, scores, warnings = _scored(plan, model, versions, frame, models)
+    plan, scores, warnings = _scored(plan, model, versions, frame, models, declared.task)
     lines = list(_lines(asked, plan, scores, call.now))
     if not asked.body.dry_run:
         request = predictions.Request(call.workspace, model, asked.request_id, asked.body.mode, call.now)
-        keys, lines = predictions.write(lines, dict(zip(asked.ids, asked.times, strict=True)), request, blobs=blobs)
+        inputs = predictions.Inputs.of(asked.ids, asked.rows, declared.request, frame)
+        times = dict(zip(asked.ids, asked.times, strict=True))
+        keys, lines = predictions.write(lines, times, request, inputs, blobs=blobs)
         if asked.keyed:
             known = Answered(request_id=asked.request_id, body_digest=asked.body_digest, keys=keys)
             tables.write([put_answered(call.workspace, model, known)])
@@ -127,14 +129,20 @@ def predict(
 
 
 def _scored(
-    plan: Split, model: str, versions: Mapping[int, Version], frame: "pd.DataFrame", models: Models
+    plan: Split,
+    model: str,
+    versions: Mapping[int, Version],
+    frame: "pd.DataFrame",
+    models: Models,
+    task: str,
 ) -> tuple[Split, dict[int, dict[int, float]], list[str]]:
     scores: dict[int, dict[int, float]] = {}
     warnings = []
     for number in plan.versions:
         rows = plan.rows_of(number)
         try:
-            scores[number] = dict(zip(rows, _score(number, model, versions, frame, rows, models), strict=True))
+            said = _score(number, model, versions, frame, rows, models, task)
+            scores[number] = dict(zip(rows, said, strict=True))
         except Unavailable as error:
             if number == plan.champion:
                 raise
@@ -150,6 +158,7 @@ def _score(
     frame: "pd.DataFrame",
     rows: list[int],
     models: Models,
+    task: str,
 ) -> list[float]:
     if number not in versions:
         raise Unavailable(f"{model} v{number} has routes, but its artifacts are not known here yet")
@@ -159,7 +168,10 @@ def _score(
         if missing := [name for name in version.features if name not in fed.columns]:
             raise Unavailable(f"{model} v{number} needs {', '.join(missing)}, which the project no longer computes")
         fed = fed[list(version.features)]
-    return models.get(version).score(fed)
+    opened = models.get(version)
+    if task == "classification" and not opened.probabilities:
+        raise Unavailable(f"{model} v{number} says numbers, and {model} is declared to say probabilities")
+    return opened.score(fed)
 
 
 def _lines(asked: Asked, plan: Split, scores: Mapping[int, Mapping[int, float]], now: datetime) -> list[Scored]:

@@ -36,10 +36,14 @@ def _comparison(found: Rehearsal) -> Iterator[str]:
     evaluation = found.completed.evaluation
     yield f"| metric | {_cell(found.rival) or 'champion'} | candidate | difference (95 % interval) |"
     yield "|---|---|---|---|"
-    yield _row("AUC, higher is better", _interval(evaluation.champion_auc), _interval(evaluation.challenger_auc),
-               evaluation.auc_difference)  # fmt: skip
-    yield _row("Brier score, lower is better", _figure(evaluation.champion_brier),
-               _figure(evaluation.challenger_brier), evaluation.brier_difference)  # fmt: skip
+    if evaluation.challenger_auc is not None:
+        yield _row("AUC, higher is better", _interval(evaluation.champion_auc), _interval(evaluation.challenger_auc),
+                   evaluation.auc_difference)  # fmt: skip
+        yield _row("Brier score, lower is better", _figure(evaluation.champion_brier),
+                   _figure(evaluation.challenger_brier), evaluation.brier_difference)  # fmt: skip
+    for name in sorted(set(evaluation.metrics) & {"mae", "rmse"}):
+        yield _row(f"{name.upper()}, lower is better", _interval(evaluation.champion_metrics.get(name)),
+                   _interval(evaluation.metrics[name]), evaluation.differences.get(name))  # fmt: skip
     yield ""
     yield _footing(found, evaluation)
     yield ""

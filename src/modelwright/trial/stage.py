@@ -26,7 +26,8 @@ from modelwright.registry import bundles, reactions
 from modelwright.registry.manifests import Manifest
 from modelwright.registry.store import RegistryStore
 from modelwright.retraining.store import Training, put_training
-from modelwright.retraining.training import Workshop, train
+from modelwright.retraining.training import train
+from modelwright.retraining.workshop import Workshop
 from modelwright.team import Team
 from modelwright.teamcode import loader
 

@@ -19,7 +19,19 @@ from modelwright.errors import AlreadyHandled, NotFound, Unavailable
 from modelwright.events import Delivery, ErasureRequested, SubjectErased
 from modelwright.features.erasing.expunging import Accepted, Items, Offline, OnlineItems, Uploads, own_partitions
 from modelwright.features.erasing.naming import Names
-from modelwright.features.erasing.places import Answers, Datasets, Ground, Objects, Place, Reports, ancestors, folders
+from modelwright.features.erasing.places import (
+    Answers,
+    Datasets,
+    Ground,
+    Measures,
+    Objects,
+    Place,
+    Repairs,
+    Reports,
+    WindowReports,
+    ancestors,
+    folders,
+)
 from modelwright.features.erasing.receipts import (
     FOUND,
     SUBJECT,
@@ -302,7 +314,13 @@ class Erasure:
         prefix = f"{name}/{self._ground.workspace}/"
         if name == "datasets":
             return Datasets(self._ground, name, "lake", prefix)
-        kinds = {"proofs": Reports, "serving": Answers}
+        kinds = {
+            "proofs": Reports,
+            "repaired": Repairs,
+            "reports": WindowReports,
+            "serving": Answers,
+            "tables": Measures,
+        }
         if name in kinds:
             return kinds[name](self._ground, name, "lake", prefix)
         return Objects(self._ground, name, "lake", prefix, keeps_empty=name in _EVENTS_NAME)

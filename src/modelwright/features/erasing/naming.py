@@ -51,7 +51,7 @@ class Names:
     def foreign(self, bucket: str, key: str) -> bool:
         """Say whether people wrote an object, in whatever shape they liked."""
         parts = key.split("/")
-        sent = parts[0] == "quarantine" and parts[-1] not in _OURS
+        sent = parts[0] in ("quarantine", "repaired") and parts[-1] not in _OURS
         return bucket == "landing" or parts[0] == "entities" or sent
 
     def renamed(self, bucket: str, key: str, subject: Subject) -> str:

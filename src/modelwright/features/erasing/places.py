@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any, Protocol, TypeVar
 
+import pyarrow as pa
+
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.features.datasets import About, save
 from modelwright.features.erasing.naming import Names
@@ -285,6 +287,62 @@ class Reports(Objects):
 
 
 @dataclass(frozen=True)
+class WindowReports(Reports):
+    """Reports of windows: page and document go together when a column's figures, or a text, name the subject."""
+
+    def cleaned(self, key: str, body: bytes) -> Cleaned | None:
+        """See ``Objects``."""
+        if not key.endswith(".json"):
+            return None
+        report = json.loads(body)
+        told = [str(one.get(part, "")) for one in report["verdicts"] for part in ("text", "segment")]
+        texts = [*told, *(one["text"] for one in report["findings"])]
+        shown = any(self._figures_show(column) for column in report["columns"])
+        if not shown and not any(_tells(text, self.ground.subject) for text in texts):
+            return None
+        return Cleaned(None, None, 0, 1, {})
+
+    def _figures_show(self, column: Any) -> bool:
+        subject, name = self.ground.subject, column["name"]
+        if tuple(subject.columns) != (name,):
+            return False
+        sides = [side for side in (column["window"], column["reference"]) if side]
+        figures = [side[figure] for side in sides for figure in ("low", "median", "high")]
+        return any(subject.is_value(name, value) for value in (*figures, *((column["shape"] or {}).get("names", ()))))
+
+
+@dataclass(frozen=True)
+class Measures(Objects):
+    """Tables of figures: a quantile that is the subject goes, and what is said of a segment that is the subject."""
+
+    def cleaned(self, key: str, body: bytes) -> Cleaned | None:
+        """See ``Objects``."""
+        table, subject = decoded(body), self.ground.subject
+        single = tuple(subject.columns) if len(subject.columns) == 1 else ()
+        mine = [
+            (row["column"] in single and subject.is_value(row["column"], row.get("value")))
+            or _tells(row.get("segment") or "", subject)
+            for row in table.to_pylist()
+        ]
+        if not any(mine):
+            return None
+        left = table.filter(pa.array([not one for one in mine]))
+        return Cleaned(parquet(left), left.num_rows, 0, sum(mine), {})
+
+
+@dataclass(frozen=True)
+class Repairs(Objects):
+    """Repaired files and the logs of what was changed: cells stand there without whose they are, so that all go."""
+
+    def replace(self, held: Held) -> None:
+        """See ``Objects``."""
+        log = held.key.endswith(".log.json")
+        self.forget(held.key if log else f"{held.key.rpartition('.')[0]}.log.json")
+        if not log:
+            super().replace(held)
+
+
+@dataclass(frozen=True)
 class Datasets(Objects):
     """Saved datasets: what is left of one is another one, under its own digest; beside the old one lies a tombstone."""
 
@@ -380,3 +438,8 @@ def _named(key: str) -> str:
 
 def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
+
+
+def _tells(text: str, subject: Subject) -> bool:
+    """Say whether a text names the subject."""
+    return all(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) for word in subject.columns.values())

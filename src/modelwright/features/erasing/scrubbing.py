@@ -27,6 +27,7 @@ from modelwright.features.history import parquet
 from modelwright.features.layout import spelled
 
 Mask = npt.NDArray[np.bool_]
+_PROFILE = {"quantiles", "sketch"}
 _PARQUET, _GZIP, _ZLIB = b"PAR1", b"\x1f\x8b", b"\x78"
 
 
@@ -312,7 +313,7 @@ def _object(node: dict[str, Any], search: Search) -> Any:
         return _columnar(node, search)
     found: dict[str, Any] = {}
     for name, value in node.items():
-        if name in subject.columns and len(subject.columns) == 1 and isinstance(value, dict) and "quantiles" in value:
+        if name in subject.columns and len(subject.columns) == 1 and isinstance(value, dict) and _PROFILE & set(value):
             found[name] = _profile(value, name, search)
         elif (new := _node(value, name, search)) is not GONE:
             found[name] = _without_ids(new, name, search)
@@ -324,9 +325,9 @@ def _without_ids(profile: Any, name: str, search: Search) -> Any:
     ids = search.ids.found.get(name, ())
     if not ids or not isinstance(profile, dict) or not isinstance(profile.get("top"), dict):
         return profile
-    top = {value: count for value, count in profile["top"].items() if value not in ids}
-    search.texts += len(profile["top"]) - len(top)
-    return {**profile, "top": top}
+    left = _less_known(profile, lambda value: value in ids)
+    search.texts += len(profile["top"]) - len(left["top"])
+    return left
 
 
 def _places(node: Mapping[str, Any], subject: Subject) -> int | None:
@@ -355,15 +356,28 @@ def _profile(profile: dict[str, Any], name: str, search: Search) -> dict[str, An
     def mine(value: Any) -> bool:
         return search.subject.is_value(name, value)
 
-    top = {value: count for value, count in (profile.get("top") or {}).items() if not mine(value)}
-    told = [*profile["quantiles"], profile.get("low"), profile.get("high"), *(profile.get("top") or ())]
-    if not any(mine(value) for value in told):
+    points = (profile.get("sketch") or {}).get("points", {})
+    numbers = [*profile.get("quantiles", ()), *(value for level in points.values() for value in level)]
+    if not any(mine(v) for v in (*numbers, profile.get("low"), profile.get("high"), *(profile.get("top") or ()))):
         return profile
     search.texts += 1
-    others = [value for value in profile["quantiles"] if not mine(value)]
-    ends = {"low": min(others, default=None), "high": max(others, default=None)}
-    changed = {end: other for end, other in ends.items() if mine(profile.get(end))}
-    return {**profile, **changed, "top": top, "quantiles": [_instead(v, others, mine) for v in profile["quantiles"]]}
+    others = [value for value in numbers if not mine(value)]
+    ends = (("low", min(others, default=None)), ("high", max(others, default=None)))
+    changed: dict[str, Any] = {end: other for end, other in ends if mine(profile.get(end))}
+    if "quantiles" in profile:
+        changed["quantiles"] = [_instead(value, others, mine) for value in profile["quantiles"]]
+    if points:
+        left = {weight: sorted(_instead(value, others, mine) for value in level) for weight, level in points.items()}
+        changed["sketch"] = {**profile["sketch"], "points": left}
+    return _less_known({**profile, **changed}, mine)
+
+
+def _less_known(profile: dict[str, Any], mine: Callable[[Any], bool]) -> dict[str, Any]:
+    """Return a profile whose most frequent categories are others than these, whose rows count among the rest."""
+    before = profile.get("top") or {}
+    top = {value: count for value, count in before.items() if not mine(value)}
+    rest = {"other": profile["other"] + sum(before.values()) - sum(top.values())} if "other" in profile else {}
+    return {**profile, "top": top, **rest}
 
 
 def _instead(value: Any, others: Sequence[float], mine: Callable[[Any], bool]) -> Any:

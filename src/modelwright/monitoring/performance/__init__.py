@@ -1,0 +1,13 @@
+"""How models do in production: as late labels tell, and as their own scores and inputs tell before labels come.
+
+Read in this order: ``joining`` (labels with predictions), ``figures`` (of each version, by task), ``segments``,
+``fairness`` and ``alike`` (groups), ``measuring`` (the use case of labels), ``unlabelled`` (windows of predictions that
+wait for theirs), ``cbpe`` and ``dle`` (what estimates), ``attribution`` (what a model rests on), ``estimating`` (the
+use case of a schedule), ``showing``, ``records`` (the table).
+"""
+
+from modelwright.monitoring.performance.joining import LABELLED
+from modelwright.monitoring.performance.measuring import follow_alias, follow_version, measure
+from modelwright.monitoring.performance.showing import history
+
+__all__ = ["LABELLED", "follow_alias", "follow_version", "history", "measure"]

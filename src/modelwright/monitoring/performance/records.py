@@ -1,0 +1,153 @@
+"""What else is remembered of a model's performance (table ``monitoring``, beside what ``monitoring.store`` lists).
+
+================  ===========================  ============================  ========================
+entity            pk                           sk                            access pattern
+================  ===========================  ============================  ========================
+fairness          ``WS#<ws>#MODEL#<model>``    ``FAIRNESS``                  get
+model artifact    ``WS#<ws>#MODEL#<model>``    ``ARTIFACT#<version>``        get
+estimating        ``WS#<ws>#MODEL#<model>``    ``ESTIMATING``                get
+estimated window  ``WS#<ws>#MODEL#<model>``    ``ESTIMATED#<end>#<start>``   newest
+================  ===========================  ============================  ========================
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from modelwright.events import ModelVersionCreated, PerformanceEstimated, Window
+from modelwright.monitoring import store
+from modelwright.storage import Absent, Anything, Condition, Is, Put, Tables, Write
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Standing(_Document):
+    """Which groups are treated differently just now.
+
+    Attributes:
+        broken: what is compared, as ``group metric``.
+    """
+
+    v: int = 0
+    broken: tuple[str, ...] = ()
+
+
+class Artifact(_Document):
+    """Where a version's model lies, as its event said.
+
+    Attributes:
+        digest: SHA-256 of its ``model.pkl``; empty when nobody knows.
+        features: names of its inputs, in order; empty when nobody said.
+    """
+
+    version: int
+    key: str
+    digest: str
+    features: tuple[str, ...]
+
+
+class Attribution(_Document):
+    """What a model rests on.
+
+    Attributes:
+        ndcg: agreement with the rows it was trained on; None where these were not kept, with why.
+        shares: of each feature, then and now, the largest now first.
+        drifted: whether it fell under the floor.
+    """
+
+    ndcg: float | None
+    shares: tuple[tuple[str, float, float], ...] = ()
+    drifted: bool = False
+    text: str = ""
+
+
+class EstimatedWindow(_Document):
+    """A window of predictions without labels, for people."""
+
+    at: datetime
+    version: int
+    window: Window
+    rows: int
+    estimates: tuple[PerformanceEstimated, ...]
+    attribution: Attribution | None = None
+    text: str = ""
+
+
+class Progress(_Document):
+    """Up to which day a version's predictions were looked at."""
+
+    v: int = 0
+    version: int
+    until: date
+
+
+def standing_of(tables: Tables, workspace: str, model: str) -> Standing:
+    """Return which groups were treated differently when last looked."""
+    item = tables.get("monitoring", store.model_key(workspace, model, "FAIRNESS"))
+    return Standing() if item is None else Standing.model_validate_json(item["document"])
+
+
+def put_standing(workspace: str, model: str, standing: Standing) -> Write:
+    """Replace it; fails if it changed since it was read."""
+    return _versioned(workspace, model, "FAIRNESS", standing, standing.v)
+
+
+def artifact_of(tables: Tables, workspace: str, model: str, version: int) -> Artifact | None:
+    """Return where a version's model lies; None if its making was not heard of."""
+    item = tables.get("monitoring", store.model_key(workspace, model, _artifact(version)))
+    return None if item is None else Artifact.model_validate_json(item["document"])
+
+
+def put_artifact(workspace: str, event: ModelVersionCreated) -> Write:
+    """Remember a version."""
+    made = Artifact(
+        version=event.version, key=event.artifact_key, digest=event.artifact_digest, features=event.features
+    )
+    key = store.model_key(workspace, event.model, _artifact(event.version))
+    return Put("monitoring", {**key._asdict(), "document": made.model_dump_json()}, Anything())
+
+
+def progress_of(tables: Tables, workspace: str, model: str) -> Progress | None:
+    """Return how far estimates came."""
+    item = tables.get("monitoring", store.model_key(workspace, model, "ESTIMATING"))
+    return None if item is None else Progress.model_validate_json(item["document"])
+
+
+def put_progress(workspace: str, model: str, progress: Progress) -> Write:
+    """Go on; fails if somebody else did meanwhile."""
+    return _versioned(workspace, model, "ESTIMATING", progress, progress.v)
+
+
+def estimated_windows(tables: Tables, workspace: str, model: str, limit: int) -> Sequence[EstimatedWindow]:
+    """Return the newest windows that were estimated, newest first."""
+    pk = store.model_key(workspace, model, "ESTIMATED").pk
+    page = tables.query("monitoring", pk, prefix="ESTIMATED#", reverse=True, limit=limit)
+    return [EstimatedWindow.model_validate_json(item["document"]) for item in page.items]
+
+
+def put_estimated(workspace: str, model: str, estimated: EstimatedWindow) -> Write:
+    """Remember a window that was estimated."""
+    window = estimated.window
+    key = store.model_key(workspace, model, f"ESTIMATED#{store.stamp(window.end)}#{store.stamp(window.start)}")
+    return Put("monitoring", {**key._asdict(), "document": estimated.model_dump_json()}, Anything())
+
+
+def first_labelled(tables: Tables, workspace: str, model: str) -> store.LabelledFile | None:
+    """Return the labelled file of the earliest window; None if there is none yet."""
+    pk = store.model_key(workspace, model, "LABELS").pk
+    page = tables.query("monitoring", pk, prefix="LABELS#", limit=1)
+    return store.LabelledFile.model_validate_json(page.items[0]["document"]) if page.items else None
+
+
+def _versioned(workspace: str, model: str, sk: str, document: Standing | Progress, before: int) -> Write:
+    condition: Condition = Absent() if before == 0 else Is("v", before)
+    following = document.model_copy(update={"v": before + 1})
+    item = {"v": before + 1, "document": following.model_dump_json()}
+    return Put("monitoring", {**store.model_key(workspace, model, sk)._asdict(), **item}, condition)
+
+
+def _artifact(version: int) -> str:
+    return f"ARTIFACT#{version:09}"

@@ -1,0 +1,169 @@
+"""Where trainings run: jobs are started, taken up again when they paused, watched where they run elsewhere, and billed.
+
+A job elsewhere does the very training that the function does and says itself how it ended. What it cannot say is that
+it died, and what its service bills: the service's word on that comes as an event, or is asked for when the schedule is
+due, and the same word may come any number of times.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from modelwright.context import Call
+from modelwright.errors import InvalidInput, NotFound, PluginError, Unavailable
+from modelwright.events import (
+    Delivery,
+    Event,
+    TrainingBilled,
+    TrainingFailed,
+    TrainingPaused,
+    TrainingRequested,
+    TrainingStarted,
+)
+from modelwright.log import Happened, Log, stream_of
+from modelwright.project import load_current
+from modelwright.retraining import policy as rules
+from modelwright.retraining import store
+from modelwright.retraining.store import MILLIONTHS, Training
+from modelwright.retraining.trainers import Job, OutsideTrainer, Status, Trainer, Trainers
+from modelwright.storage import Tables, Write
+
+GRACE = timedelta(hours=1)
+"""Of wall time, beyond what a service lets a job take: its own queue, and its word that the job is over."""
+
+
+def start(
+    call: Call, delivery: Delivery, *, tables: Tables, log: Log, trainers: Trainers, wall: datetime | None = None
+) -> None:
+    """Hand a requested training to its trainer; what no trainer will ever take fails at once.
+
+    If this dies between the trainer's yes and the commit, the retry starts the job again under the same
+    training id, which trainers and ``train`` take as the same.
+    """
+    event: TrainingRequested = delivery.event
+    training = store.load_training(tables, call.workspace, event.training_id)
+    if training.status != "requested":
+        return
+    commit = partial(_commit, call, event.model, delivery=delivery, log=log)
+    try:
+        job, trainer = job_of(call, training, tables), trainers(event.trainer)
+        handle, ends_by = trainer.start(job), _ends_by(trainer, job, wall)
+    except (PluginError, InvalidInput) as error:
+        failed = TrainingFailed(training_id=event.training_id, model=event.model, reason=str(error))
+        commit(failed, [store.put_training(call.workspace, training.having(status="failed", outcome=str(error)))])
+        return
+    now = store.load_training(tables, call.workspace, event.training_id)
+    changes = {"status": "started", "job": handle, "options": dict(job.options), "ends_by": ends_by}
+    writes: list[Write] = [] if now.over else [store.put_training(call.workspace, now.having(**changes))]
+    started = TrainingStarted(training_id=event.training_id, model=event.model, trainer=event.trainer, job=handle)
+    commit(started, writes)
+
+
+def resume(call: Call, delivery: Delivery, *, tables: Tables, log: Log, trainers: Trainers, wall: datetime) -> None:
+    """Start a training again that paused; whoever does it next goes on where it was."""
+    event: TrainingPaused = delivery.event
+    training = store.load_training(tables, call.workspace, event.training_id)
+    if training.over:
+        return
+    trainers(training.trainer).start(job_of(call, training, tables))
+    writes = [store.put_training(call.workspace, training.having(ends_by=wall + GRACE))]
+    log.commit(call, (), writes, delivery=delivery, table="retraining")
+
+
+def watch(
+    call: Call, training_id: str, *, tables: Tables, log: Log, trainers: Trainers, wall: datetime | None = None
+) -> str:
+    """Ask how a job elsewhere does, and return what was made of it.
+
+    One that died fails its training; of one that is over it is booked what its service bills.
+
+    Raises:
+        NotFound: there is no such training.
+        Unavailable: the service does not answer.
+    """
+    training = store.load_training(tables, call.workspace, training_id)
+    if not training.job or training.billed is not None:
+        return "nothing to ask"
+    trainer, job = trainers(training.trainer), job_of(call, training, tables)
+    if not isinstance(trainer, OutsideTrainer):
+        return "nothing to ask"
+    status = trainer.status(job, training.job)
+    if status.state == "running":
+        return "running"
+    bill = _billed(trainer, job, status)
+    if not training.over:
+        return _fail(call, training, status, bill, tables, log)
+    return "over" if bill is None else _bill(call, training, bill, tables, log)
+
+
+def watch_all(call: Call, *, tables: Tables, log: Log, trainers: Trainers) -> None:
+    """Ask how every training does that runs elsewhere, should its service's word have been lost."""
+    for standing in store.all_standings(tables, call.workspace):
+        if standing.training:
+            try:
+                watch(call, standing.training, tables=tables, log=log, trainers=trainers)
+            except (Unavailable, InvalidInput, NotFound, PluginError):
+                continue  # the others are asked all the same; this one ends by its time at the latest
+
+
+def job_of(call: Call, training: Training, tables: Tables) -> Job:
+    """Return the job of a training: with the options that it was started with, or else those of today's policy."""
+    options = training.options
+    if not training.job:
+        options = load_current(tables, call.workspace).model(training.model).retraining.trainer_options
+    return Job(call.workspace, training.training_id, training.model, options, training.reserved / MILLIONTHS)
+
+
+@dataclass(frozen=True)
+class _Bill:
+    seconds: float
+    dollars: float
+
+
+def _billed(trainer: OutsideTrainer, job: Job, status: Status) -> _Bill | None:
+    price = trainer.price_per_hour(job)
+    if price is None or status.seconds is None:
+        return None
+    return _Bill(status.seconds, status.seconds / 3600 * price)
+
+
+def _fail(call: Call, training: Training, status: Status, bill: _Bill | None, tables: Tables, log: Log) -> str:
+    """Fail a training whose job is over and said nothing; where nobody knows what it cost, what was reserved counts."""
+    reason = status.reason or f"the job {training.job} came to its end and left no model and no reason"
+    cost = training.reserved / MILLIONTHS if bill is None else bill.dollars
+    seconds = 0.0 if bill is None else bill.seconds
+    failed = TrainingFailed(
+        training_id=training.training_id, model=training.model, reason=reason, seconds=seconds, cost=cost
+    )
+    ended = training.having(status="failed", outcome=reason, billed=None if bill is None else rules.millionths(cost))
+    _commit(call, training.model, failed, [store.put_training(call.workspace, ended)], delivery=None, log=log)
+    return "failed"
+
+
+def _bill(call: Call, training: Training, bill: _Bill, tables: Tables, log: Log) -> str:
+    """Book what the service bills instead of what the training said of itself."""
+    cost = rules.millionths(bill.dollars)
+    changed = training.having(billed=cost, cost=cost if training.settled else training.cost)
+    writes = [store.put_training(call.workspace, changed)]
+    if training.settled:
+        ledger = store.load_ledger(tables, call.workspace, training.model, training.month)
+        writes.append(store.put_ledger(call.workspace, ledger.having(spent=ledger.spent + cost - training.cost)))
+    said = TrainingBilled(
+        training_id=training.training_id, model=training.model, seconds=bill.seconds, cost=bill.dollars
+    )
+    _commit(call, training.model, said, writes, delivery=None, log=log)
+    return "billed"
+
+
+def _ends_by(trainer: Trainer, job: Job, wall: datetime | None) -> datetime | None:
+    if wall is None or not isinstance(trainer, OutsideTrainer) or not (limit := trainer.limit_s(job)):
+        return None
+    return wall + timedelta(seconds=limit) + GRACE
+
+
+def _commit(
+    call: Call, model: str, event: Event, writes: Sequence[Write], *, delivery: Delivery | None, log: Log
+) -> None:
+    happened = [Happened(stream_of(call.workspace, "TRAINING", model), event)]
+    log.commit(call, happened, writes, delivery=delivery, table="retraining")
