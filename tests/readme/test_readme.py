@@ -36,7 +36,7 @@ ELSEWHERE = {
     "modelwright erase --status ERASURE": "tests/cli/test_erase.py",
     "modelwright quarantine list": "tests/cli/test_quarantine.py",
     "modelwright quarantine show QUARANTINE": "tests/cli/test_quarantine.py",
-    'modelwright quarantine repair QUARANTINE --rule unit_change --reason "the station sends Celsius since Monday"': "tests/cli/test_quarantine.py",
+    'modelwright quarantine repair QUARANTINE --rule unit_change --reason "the station sends Celsius since Monday"': "tests/cli/test_quarantine.py",  # noqa: E501
     'modelwright quarantine revert QUARANTINE --reason "it was Kelvin"': "tests/cli/test_quarantine.py",
     "modelwright monitor plan weather --rows 500": "tests/cli/test_monitor.py",
     "modelwright monitor drift weather": "tests/cli/test_monitor.py",

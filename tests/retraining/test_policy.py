@@ -255,6 +255,7 @@ def test_where_falls_always_came_back_by_the_same_share_that_share_is_expected(
 ) -> None:
     gains = [Gain(metric="auc", value=share * n / 100, fall=n / 100) for n in range(1, count + 1)]
     found = gain.expected(gains, Cause("performance", "e", "worse", 1, "auc", fall))
+    assert found.value is not None
     assert found.value == pytest.approx(share * fall)
     assert f"{count} trainings after a fall won back {found.value / fall:.0%} of it" in found.text
 
