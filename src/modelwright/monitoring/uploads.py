@@ -21,6 +21,7 @@ from modelwright.errors import Forbidden, NotFound
 from modelwright.events import Delivery, Event, Finding, QuarantineReleased, UploadAccepted, Window
 from modelwright.log import Happened, Log, stream_of
 from modelwright.monitoring import store
+from modelwright.monitoring.accepted import accepted_key, accepted_rows, in_common
 from modelwright.monitoring.checks import Check, Checks, Fault, File, checks_of, faults_of, renamed
 from modelwright.monitoring.detectors import Detector
 from modelwright.monitoring.documents import Profile, Reference
@@ -32,7 +33,6 @@ from modelwright.monitoring.reading import (
     Rows,
     Unreadable,
     parquet_bytes,
-    parquet_table,
     read_rows,
     typed_array,
 )
@@ -50,7 +50,6 @@ __all__ = [
     "Detectors",
     "Landed",
     "Outcome",
-    "accepted_key",
     "assess",
     "commit",
     "discard",
@@ -303,17 +302,9 @@ def _accepted_rows(landed: Landed, name: str, start: datetime, end: datetime) ->
     found = []
     for one in (one for one in kept if one.start <= end):
         digest = one.key.rsplit("/", 1)[-1].partition(".")[0]
-        try:
-            body = landed.blobs.get("lake", accepted_key(landed.workspace, name, digest)).body
-        except NotFound:  # erased
-            continue
-        found.append(parquet_table(body))
-    return pa.concat_tables(found) if found else None
-
-
-def accepted_key(workspace: str, source: str, digest: str) -> str:
-    """Return where in the lake the good rows of an upload lie."""
-    return f"accepted/{workspace}/{source}/{digest}.parquet"
+        if (rows := accepted_rows(landed.blobs, landed.workspace, name, digest)) is not None:
+            found.append(rows)
+    return pa.concat_tables(in_common(found)) if found else None
 
 
 def _too_many_held(judged: _Judged) -> tuple[Finding, ...]:

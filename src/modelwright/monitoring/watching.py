@@ -19,6 +19,7 @@ from modelwright.errors import NotFound
 from modelwright.events import ColumnDrift, DriftDetected, Event, Finding, Window
 from modelwright.log import Happened, Log, stream_of
 from modelwright.monitoring import compatibility, measures, report, store
+from modelwright.monitoring.accepted import in_common
 from modelwright.monitoring.compatibility.judging import Tool
 from modelwright.monitoring.detectors.multivariate import MOST_ROWS
 from modelwright.monitoring.documents import Profile
@@ -178,8 +179,10 @@ def _of_another_tool(watching: Watch, window: Judgeable, past: Before, votes: st
     """Return a verdict with the choices and thresholds of another tool: one window is enough."""
     policy = watching.source.drift
     kind = cast(Tool, policy.compatibility)
-    rows = past.rows(watching, _REFERENCE_FILES, _COMPARED_ROWS)
-    found = compatibility.judge(kind, rows, window.rows(), watching.source) if rows is not None else ()
+    found: tuple[ColumnDrift, ...] = ()
+    if (rows := past.rows(watching, _REFERENCE_FILES, _COMPARED_ROWS)) is not None:
+        reference, now = in_common([rows, window.rows()])
+        found = compatibility.judge(kind, reference, now, watching.source)
     columns = tuple(
         one.model_copy(update={"reference": past.text, "since": window.span.start if one.drifted else None})
         for one in found
@@ -203,13 +206,16 @@ def _of_another_tool(watching: Watch, window: Judgeable, past: Before, votes: st
 def _looked_together(watching: Watch, window: Judgeable, past: Before) -> Iterable[Together]:
     """Yield what detectors say of all columns at once, from at most ``MOST_ROWS`` rows of either side."""
     policy = watching.source.drift
-    names = watched(watching.source, window.profile.columns)
-    if not policy.multivariate or not names:
+    if not policy.multivariate:
         return
     rows, now = past.rows(watching, _REFERENCE_FILES, MOST_ROWS), sampled([window.rows()], MOST_ROWS)
     if rows is None or now is None:
         return
-    first, second = (side.select(list(names)).to_pandas() for side in (rows, now))
+    rows, now = in_common([rows, now])
+    names = tuple(one for one in watched(watching.source, window.profile.columns) if one in now.column_names)
+    if not names:
+        return
+    first, second = (side.select(names).to_pandas() for side in (rows, now))
     seed = int(hashlib.sha256(window.profile.digest.encode()).hexdigest()[:8], 16)
     for one in policy.multivariate:
         detector = watching.of_rows(one)

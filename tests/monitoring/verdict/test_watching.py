@@ -13,7 +13,7 @@ from modelwright.events import DriftDetected
 from modelwright.log import Happened, stream_of
 from modelwright.monitoring import store, watching
 from modelwright.monitoring.documents import Profile, merged
-from modelwright.monitoring.reading import parquet_bytes
+from modelwright.monitoring.reading import parquet_bytes, parquet_table
 from modelwright.monitoring.verdict.segments import Segments
 from modelwright.project import Column, DriftPolicy, Project, Source
 from monitoring.desk import DETECTORS, Desk
@@ -250,3 +250,34 @@ def test_a_window_is_the_merged_profile_of_its_files() -> None:
     keys = [one.key for one in desk.blobs.list("lake", "profiles/")]
     whole = merged([Profile.unpacked(desk.blobs.get("lake", key).body) for key in keys])
     assert (whole.rows, whole.columns["x"].rows) == (100, 100)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {},
+        {"every": "3h"},
+        {"segments": ("carrier", "x > 0")},
+        {"compatibility": "evidently"},
+        {"compatibility": "nannyml"},
+        {"compatibility": "sagemaker"},
+        {"multivariate": ("pca_reconstruction",)},
+        {"every": "3h", "multivariate": ("domain_classifier",)},
+    ],
+)
+def test_uploads_go_on_when_a_source_gets_a_column_and_another_becomes_text(policy: dict[str, object]) -> None:
+    desk, source = desk_of(**policy), source_of(**policy)
+    land(desk, range(4))
+    wider = {**source.columns, "z": Column(type="number", nullable=True)}
+    desk.apply(Project(name="tiny", sources={"rows": source.model_copy(update={"columns": wider})}))
+    for number in range(4, 8):
+        table = parquet_table(body(number))
+        table = table.append_column("z", pa.array(np.arange(float(table.num_rows))))
+        assert desk.land(f"rows/{number}.parquet", parquet_bytes(table)).startswith("accepted")
+    worded = {**wider, "x": Column(type="string", nullable=True)}
+    desk.apply(Project(name="tiny", sources={"rows": source.model_copy(update={"columns": worded})}))
+    for number in range(8, 12):
+        table = parquet_table(body(number)).append_column("z", pa.array(np.zeros(300)))
+        words = pa.array([f"{value:.1f}" for value in table.column("x").to_pylist()])
+        table = table.set_column(table.column_names.index("x"), "x", words)
+        assert desk.land(f"rows/{number}.parquet", parquet_bytes(table)).startswith("accepted")

@@ -43,7 +43,7 @@ class UnseenCategories:
 
     Were the rows of both shuffled together, a value of which there are ``c`` would lie in the window alone with chance
     ``f^c``, ``f`` the window's share of all rows. p is the chance that such values make up so many rows, as if each
-    value fell independently of the others.
+    value fell independently of the others. Of a window with more than ``TOP`` values the most frequent ones count.
     """
 
     name: str = "unseen"
@@ -61,15 +61,17 @@ class UnseenCategories:
 
     def _chance(self, unseen: int, reference: ColumnProfile, window: ColumnProfile) -> float:
         share = window.count / (window.count + reference.count)
+        counts = [
+            reference.top.get(value, 0) + window.top.get(value, 0) for value in sorted({*reference.top, *window.top})
+        ]
+        rare = [count for count in counts if share**count >= _NEVER]
+        if sum(rare) < unseen:
+            return 0.0
         chances = np.zeros(unseen + 1)  # of 0, 1, ... rows, the last of so many or more
         chances[0] = 1.0
-        for value in sorted({*reference.top, *window.top}):
-            count = reference.top.get(value, 0) + window.top.get(value, 0)
-            alone = share**count
-            if alone < _NEVER:
-                continue
+        for count in rare:
+            alone, reach = share**count, min(count, unseen)
             moved = np.zeros_like(chances)
-            reach = min(count, unseen)
             moved[reach:] = chances[: unseen + 1 - reach]
             moved[-1] += chances[unseen + 1 - reach :].sum()
             chances = (1 - alone) * chances + alone * moved
@@ -142,7 +144,8 @@ def proportions(first: float, of_first: float, second: float, of_second: float) 
 # --- private -----------------------------------------------------------------------------
 
 _FEW = 10.0
-_NEVER = 1e-300
+_NEVER = 1e-18
+"""A chance below which nothing needs to be told apart."""
 
 
 def _within(low: float, high: float, window: ColumnProfile) -> bool:

@@ -18,10 +18,11 @@ from modelwright.errors import InvalidInput, NotFound
 from modelwright.events import Finding
 from modelwright.log import Log
 from modelwright.monitoring import store, uploads
+from modelwright.monitoring.accepted import accepted_rows, in_common
 from modelwright.monitoring.healing.past import Past
 from modelwright.monitoring.healing.repairs import Damaged, Repair
 from modelwright.monitoring.healing.searching import Verdict
-from modelwright.monitoring.reading import Rows, parquet_bytes, parquet_table, read_rows
+from modelwright.monitoring.reading import Rows, parquet_bytes, read_rows
 from modelwright.monitoring.rows import codes_of
 from modelwright.project import Column, Source
 from modelwright.storage import Blobs, Tables
@@ -186,11 +187,7 @@ class Ward:
             return ""
 
     def _accepted(self, digest: str) -> pa.Table | None:
-        path = f"accepted/{self.shop.call.workspace}/{self.held.source}/{digest}.parquet"
-        try:
-            return parquet_table(self.shop.blobs.get("lake", path).body)
-        except NotFound:  # an erasure left nothing of it
-            return None
+        return accepted_rows(self.shop.blobs, self.shop.call.workspace, self.held.source, digest)
 
     def _keeps(self, rows: Rows) -> bool:
         return self.went_on is not None and bool(_within(self.went_on, rows.typed).all())
@@ -201,7 +198,7 @@ class Ward:
 
 def _within(rows: pa.Table, others: pa.Table) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """Say which rows are among others."""
-    both = codes_of(pa.concat_tables([rows, others.select(rows.column_names)]).combine_chunks())
+    both = codes_of(pa.concat_tables(in_common([others, rows])[::-1]).combine_chunks())
     return np.isin(both[: rows.num_rows], both[rows.num_rows :])
 
 

@@ -19,10 +19,10 @@ from modelwright.definitions import span_us
 from modelwright.errors import NotFound
 from modelwright.events import Finding, Window
 from modelwright.monitoring import store
+from modelwright.monitoring.accepted import accepted_rows, in_common
 from modelwright.monitoring.detectors import Detector
 from modelwright.monitoring.detectors.multivariate import MultivariateDetector
 from modelwright.monitoring.documents import Profile, Reference, merged
-from modelwright.monitoring.reading import parquet_table
 from modelwright.monitoring.references import MOST, reference_of
 from modelwright.monitoring.verdict.segments import Segments, together
 from modelwright.plugins import load
@@ -86,11 +86,7 @@ class Watch:
 
     def rows(self, upload: Profile) -> pa.Table | None:
         """Return the rows of an accepted upload; None if they are gone."""
-        try:
-            body = self.blobs.get("lake", f"accepted/{self.workspace}/{self.name}/{upload.digest}.parquet").body
-        except NotFound:
-            return None
-        return parquet_table(body)
+        return accepted_rows(self.blobs, self.workspace, self.name, upload.digest)
 
     def reference(
         self, start: datetime, until: datetime, baseline: Baseline | None = None, most: int = MOST
@@ -217,7 +213,7 @@ def sampled(tables: Sequence[pa.Table | None], most: int) -> pa.Table | None:
     if not there:
         return None
     rng, each = np.random.default_rng(most), most // len(there)
-    return pa.concat_tables([_some(table, each, rng) for table in there])
+    return pa.concat_tables(in_common([_some(table, each, rng) for table in there]))
 
 
 # --- private -----------------------------------------------------------------------------
@@ -233,4 +229,4 @@ def _all_rows(watching: Watch, files: Sequence[Profile]) -> pa.Table:
     tables = [table for one in files if (table := watching.rows(one)) is not None]
     if not tables:
         raise NotFound(f"the rows of {watching.name} up to {files[-1].end} are gone from the lake")
-    return pa.concat_tables(tables)
+    return pa.concat_tables(in_common(tables))
