@@ -5,14 +5,15 @@ from validated configuration. Only the plugin that is asked for is imported, so 
 one takes nobody else down, and what we ship comes through the same door as anybody's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol
 
 from modelwright.errors import NotFound, PluginError, Unavailable
 from modelwright.events import Evaluation, GateResult
-from modelwright.project import GatePolicy
+from modelwright.project import GatePolicy, Project
 
 Kind = Literal[
     "detectors",
@@ -179,7 +180,30 @@ def full_gates() -> frozenset[str]:
     return frozenset(installed("gates.full"))
 
 
-def unknown_gates(policy: GatePolicy) -> tuple[str, ...]:
-    """Return the gates of a policy that are not installed, neither those that run anywhere nor the full ones."""
-    there = {*installed("gates"), *full_gates()}
-    return tuple(name for name in policy.gates if name not in there)
+# --- what a project names ----------------------------------------------------------------
+
+
+def not_installed(project: Project) -> Iterator[str]:
+    """Yield in words what a project names and nobody has installed; imports no plugin."""
+    there = cache(lambda kind: {*installed(kind), *(full_gates() if kind == "gates" else ())})
+
+    def unknown(of: str, kind: Kind, names: Iterable[str]) -> Iterator[str]:
+        if missing := [name for name in names if name not in there(kind)]:
+            told = ", ".join(sorted(there(kind))) or "none"
+            yield f"{of} names no installed {kind.partition('.')[0]}: {', '.join(missing)}; there are {told}"
+
+    for name, source in project.sources.items():
+        of, drift = f"source {name}", source.drift
+        yield from unknown(of, "checks", source.checks)
+        yield from unknown(of, "detectors", source.detectors)
+        yield from unknown(of, "detectors.rows", drift.multivariate)
+        yield from unknown(of, "repairs", source.healing.rules)
+    for name, model in project.models.items():
+        of, retraining, watched = f"model {name}", model.retraining, model.monitoring
+        for policy in (model.gates, *map(model.policy, model.environments)):
+            yield from unknown(of, "gates", policy.gates)
+        yield from unknown(of, "triggers", retraining.triggers)
+        yield from unknown(of, "trainers", (retraining.trainer,))
+        yield from unknown(of, "estimators", watched.estimators)
+        yield from unknown(of, "detectors.streams", watched.streams)
+        yield from unknown(of, "judges", (model.rollout.judge,))

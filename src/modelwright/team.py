@@ -24,10 +24,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelwright.definitions import Described, Entity, OnDemand, Service, Source, View
+from modelwright.declarations import Described
+from modelwright.definitions import Entity, OnDemand, Service, View
 from modelwright.errors import InvalidInput
 from modelwright.features.soundness import require_sound
 from modelwright.project import Project
+from modelwright.sources import Source
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FILE = "modelwright.toml"
@@ -94,8 +96,7 @@ def _require_checkable(project: Project) -> None:
     """Check what is said of quality; what looks at it is imported only where something is said."""
     plain = Source.model_fields["checks"].default
     said = (
-        source.check_options or source.severity or source.rules or source.checks != plain
-        or any(column.regex for column in source.columns.values())
+        source.check_options or source.severity or source.rules or source.checks != plain or source.drift.segments
         for source in project.sources.values()
     )  # fmt: skip
     if any(said):

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from modelwright.definitions import Source
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.feast import data
 from modelwright.feast.sources import Files
+from modelwright.sources import Source
 
 SOURCE = Source.model_validate(
     {

@@ -18,7 +18,7 @@ from feast.feast_cases import (
     translated,
     view,
 )
-from modelwright.definitions import NO_ENTITY
+from modelwright.declarations import NO_ENTITY
 from modelwright.errors import InvalidInput
 from modelwright.feast.messages import new, read_registry
 from modelwright.feast.translation import translate

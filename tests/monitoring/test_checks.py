@@ -443,7 +443,6 @@ def test_options_are_honoured_and_unknown_ones_are_named() -> None:
         ({"severity": {"rangs": "warn"}}, "a severity is of rangs, which is no check: there are missing_rate"),
         ({"rules": {"grows": "y > n"}}, "the rule grows: 'y > n' names y, which is no column"),
         ({"rules": {"grows": "n + 1"}}, "the rule grows: 'n + 1' is neither true nor false"),
-        ({"columns": {**SMALL.columns, "id": Column(type="string", regex="(")}}, "the regex of id is none"),
         (
             {"checks": ("skew",), "check_options": {"skew": {"source": "other", "column": "kind"}}},
             "skew compares with source 'other', which is not declared",

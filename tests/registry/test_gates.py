@@ -76,11 +76,6 @@ def test_each_gate_is_installed_under_the_name_that_its_verdicts_have() -> None:
         assert make().check(BARE, GatePolicy()).gate == name
 
 
-def test_a_policy_says_which_of_its_gates_are_not_installed() -> None:
-    policy = GatePolicy(gates=("metric_floor", "beauty", "not_inferior", "wit"))
-    assert plugins.unknown_gates(policy) == ("beauty", "wit")
-
-
 class Odd:
     """A gate of somebody else's."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from modelwright.definitions import span_us
+from modelwright.declarations import span_us
 from modelwright.errors import InvalidInput
 from modelwright.local import stacks
 

@@ -7,7 +7,8 @@ They are over the same lengths of time and change with full tiles; their feature
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from modelwright.definitions import Aggregate, ColumnType, spoken
+from modelwright.declarations import ColumnType, spoken
+from modelwright.definitions import Aggregate
 from modelwright.feast.messages import Message
 from modelwright.feast.notes import Notes
 

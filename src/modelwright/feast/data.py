@@ -10,10 +10,11 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from modelwright.definitions import NO_ENTITY, Column, Source
+from modelwright.declarations import NO_ENTITY
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.feast.sources import Files
 from modelwright.features.history import ARROW
+from modelwright.sources import Column, Source
 
 ROWS = 500_000
 

@@ -9,10 +9,12 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from modelwright.definitions import Aggregate, Column, Described, Service, Source, View
+from modelwright.declarations import Described
+from modelwright.definitions import Aggregate, Service, View
 from modelwright.errors import InvalidInput
 from modelwright.feast.functions import RowCode
 from modelwright.feast.translation import Translation
+from modelwright.sources import Column, Source
 from modelwright.team import Team, read_team
 
 _WIDTH = 120

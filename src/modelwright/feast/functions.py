@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from modelwright.definitions import ColumnType
+from modelwright.declarations import ColumnType
 
 _ELSEWHERE = {"site-packages", "node_modules", ".git", ".venv", "venv"}
 """Folders whose modules are not the repository's own."""

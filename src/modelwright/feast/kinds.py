@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from modelwright.definitions import ColumnType
+from modelwright.declarations import ColumnType
 
 UNKNOWN = 0
 

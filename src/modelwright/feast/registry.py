@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from modelwright.context import Call
-from modelwright.definitions import NO_ENTITY, ColumnType, Described, Entity, View
+from modelwright.declarations import NO_ENTITY, ColumnType, Described
+from modelwright.definitions import Entity, View
 from modelwright.feast.kinds import number_of
 from modelwright.feast.messages import Message, new
 from modelwright.feast.sources import DUMMY, FILE, PUSH

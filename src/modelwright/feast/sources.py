@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from modelwright.definitions import Column, ColumnType, Source
+from modelwright.declarations import ColumnType
 from modelwright.feast.kinds import wider
 from modelwright.feast.messages import Message
 from modelwright.feast.notes import Notes
+from modelwright.sources import Column, Source
 
 DUMMY = "__dummy"
 """Feast's entity of features that are about everything."""

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from modelwright.definitions import NO_ENTITY, ColumnType, Entity, Service, Source, View, spoken
+from modelwright.declarations import NO_ENTITY, ColumnType, spoken
+from modelwright.definitions import Entity, Service, View
 from modelwright.errors import InvalidInput
 from modelwright.feast import aggregations
 from modelwright.feast.functions import RowCode, copied
@@ -28,6 +29,7 @@ from modelwright.feast.kinds import UNKNOWN, kind_of
 from modelwright.feast.messages import Message
 from modelwright.feast.notes import Notes
 from modelwright.feast.sources import DUMMY, PUSH, Files, Gathered, fitting, tell
+from modelwright.sources import Source
 
 TIME = "event_timestamp"
 _RESERVED = {"aggregate", "entity", "on_demand", "service", "view"}

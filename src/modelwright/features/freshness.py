@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from modelwright.context import Call
-from modelwright.definitions import span_us
+from modelwright.declarations import span_us
 from modelwright.events import Event, FreshnessBroken, FreshnessRestored
 from modelwright.features.layout import micros, moment, source_key
 from modelwright.log import Happened, Log, stream_of

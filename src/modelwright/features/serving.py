@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from modelwright.context import Call
-from modelwright.definitions import NO_ENTITY
+from modelwright.declarations import NO_ENTITY
 from modelwright.errors import Forbidden, InvalidInput, ModelwrightError, NotFound, Unauthenticated, Unavailable
 from modelwright.features.layout import moment
 from modelwright.features.online import NULL, Found, Status, complete, lookup, said, told, wanted

@@ -194,6 +194,11 @@ def _faults_of_label(project: Project, model: Model) -> Iterator[str]:
     columns, label = project.sources[model.label.source].columns, model.label
     if label.column not in columns:
         yield f"its label is of {label.column}, which source {label.source} has not: it has {', '.join(columns)}"
+    elif (kind := columns[label.column].type) in ("string", "timestamp"):
+        yield f"its label {label.column} of source {label.source} is a {kind}: make it a number or a boolean"
+    elif model.id_column not in columns:
+        told = f"labels join by {model.id_column}, which source {label.source} has not"
+        yield f"{told}: it has {', '.join(columns)}"
 
 
 def _repeated(names: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from modelwright.errors import InvalidInput, NotFound, Refused
 from modelwright.events import ProjectApplied
 from modelwright.governance import planning
 from modelwright.log import Happened, Log, canonical, stream_of
-from modelwright.plugins import full_gates, installed, unknown_gates
+from modelwright.plugins import not_installed
 from modelwright.project import Project, current_key, load_current
 from modelwright.storage import Absent, Anything, Blobs, Condition, Is, Put, Tables
 
@@ -42,10 +42,10 @@ def plan(call: Call, message: PlanProject, *, tables: Tables, knowledge: plannin
     """Return what applying a project would change, whom that touches, and why it would be refused.
 
     Raises:
-        InvalidInput: it is not sound, or a policy names a gate that is not installed.
+        InvalidInput: it is not sound, or it names a plugin that is not installed.
     """
     call.authorise("projects:read", f"project/{message.project.name}")
-    _require_gates(message.project)
+    _require_installed(message.project)
     try:
         before = current(call, tables=tables)
     except NotFound:
@@ -65,12 +65,12 @@ def apply(
     """Store a project and make it the workspace's current one; the same again is no event.
 
     Raises:
-        InvalidInput: the wheel is no base64, or not the one whose digest the project names, or a policy names a gate
-            that is not installed, which would say no to every version, or the project is not sound.
+        InvalidInput: the wheel is no base64, or not the one whose digest the project names, or it names a plugin
+            that is not installed, or the project is not sound.
         Refused: it would break who reads features (``planning``).
     """
     call.authorise("projects:write", f"project/{message.project.name}")
-    _require_gates(message.project)
+    _require_installed(message.project)
     item = tables.get("governance", current_key(call.workspace))
     before = Project.model_validate_json(item["project"]) if item else None
     planned = planning.plan(before, message.project, knowledge)
@@ -107,12 +107,9 @@ def current(call: Call, *, tables: Tables) -> Project:
     return project
 
 
-def _require_gates(project: Project) -> None:
-    for name, model in project.models.items():
-        for policy in (model.gates, *map(model.policy, model.environments)):
-            if unknown := unknown_gates(policy):
-                there = ", ".join(sorted({*installed("gates"), *full_gates()})) or "none"
-                raise InvalidInput(f"model {name} names no installed gates: {', '.join(unknown)}; there are {there}")
+def _require_installed(project: Project) -> None:
+    if said := next(not_installed(project), ""):
+        raise InvalidInput(said)
 
 
 def _with_code(call: Call, message: ApplyProject, blobs: Blobs) -> Project:

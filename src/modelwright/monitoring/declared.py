@@ -1,7 +1,5 @@
 """Whether what a project declares of its data's quality can be checked, asked before any data comes."""
 
-import re
-
 from modelwright.errors import InvalidInput, PluginError
 from modelwright.monitoring import formulas
 from modelwright.monitoring.checks import Checks, checks_of
@@ -34,16 +32,16 @@ def _require(source: Source, check: Checks) -> None:
     known = (*source.checks, *DECLARED, *source.rules)
     if unknown := sorted(set(source.severity) - set(known)):
         raise InvalidInput(f"a severity is of {', '.join(unknown)}, which is no check: there are {', '.join(known)}")
+    for segment in (each for each in source.drift.segments if each not in source.columns):
+        try:
+            formulas.check(segment, source.columns)
+        except InvalidInput as error:
+            raise InvalidInput(f"the segment {segment!r}: {error}") from error
     for name, expression in source.rules.items():
         try:
             formulas.check(expression, source.columns, is_rule=True)
         except InvalidInput as error:
             raise InvalidInput(f"the rule {name}: {error}") from error
-    for name, column in source.columns.items():
-        try:
-            re.compile(column.regex)
-        except re.error as error:
-            raise InvalidInput(f"the regex of {name} is none: {error}") from error
 
 
 def _require_skew(project: Project, source: Source) -> None:

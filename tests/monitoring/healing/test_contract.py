@@ -3,9 +3,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from modelwright.definitions import Healing
 from modelwright.monitoring.healing import Damaged, Proposal, Repair
 from modelwright.plugins import installed, load
+from modelwright.sources import Healing
 from modelwright.testing import REPAIR_CHECKS
 
 

@@ -12,7 +12,6 @@ from support.http import Caller, handler_of, memory_wiring
 
 from modelwright.adapters.memory import MemoryBlobs
 from modelwright.context import Call
-from modelwright.definitions import Healing
 from modelwright.errors import AlreadyHandled, Forbidden, InvalidInput, NotFound, Refused, Unavailable
 from modelwright.events import (
     QualityFailed,
@@ -27,6 +26,7 @@ from modelwright.monitoring import store, uploads
 from modelwright.monitoring.healing import RepairLog, original_of, undo
 from modelwright.monitoring.reading import parquet_bytes, parquet_table, read_rows
 from modelwright.project import Project, Source
+from modelwright.sources import Healing
 from monitoring import year
 from monitoring.healing.test_rules import SOURCE, lines
 from monitoring.healing.ward import NOW, Ward

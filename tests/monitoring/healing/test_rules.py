@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelwright.definitions import Healing
 from modelwright.events import Finding
 from modelwright.monitoring.healing import Damaged, Proposal
 from modelwright.monitoring.healing.logs import compared, undone
@@ -18,6 +17,7 @@ from modelwright.monitoring.healing.past import Past
 from modelwright.monitoring.reading import parquet_bytes, parquet_table, read_rows
 from modelwright.plugins import load
 from modelwright.project import Column, Source
+from modelwright.sources import Healing
 
 SOURCE = Source(
     prefix="sales/",

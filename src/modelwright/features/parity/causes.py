@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modelwright.definitions import MINUTE_US
+from modelwright.declarations import MINUTE_US
 from modelwright.features.history import ARRIVAL, AVAILABLE, Ints, numbers
 from modelwright.features.parity.case import Case, Hypothesis, direct, matching
 from modelwright.features.parity.moments import leaks, source_zones, zones

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from modelwright.definitions import MINUTE_US, spoken
+from modelwright.declarations import MINUTE_US, spoken
 from modelwright.features.aggregates import NEVER
 from modelwright.features.history import AVAILABLE, UNTIL, Ints, numbers
 from modelwright.features.layout import micros, moment

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from modelwright.context import Call
-from modelwright.definitions import span_us
+from modelwright.declarations import span_us
 from modelwright.errors import NotFound
 from modelwright.events import Finding, Window
 from modelwright.monitoring import store
