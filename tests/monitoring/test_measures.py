@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -91,7 +92,6 @@ def test_a_column_without_values_has_its_missing_rate_and_nothing_more(lake: Pat
 
 
 def test_sql_asks_when_a_column_began_to_drift(lake: Path) -> None:
-    duckdb = pytest.importorskip("duckdb")
     files = f"{lake}/tables/*/drift_metrics/**/*.parquet"
     asked = duckdb.sql(
         "select dt, effect / floor as strength, drifted, p_adjusted from "
