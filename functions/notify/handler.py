@@ -17,7 +17,7 @@ from modelwright.events import (
     TrainingCompleted,
 )
 from modelwright.http import Request, Route, RouteHandler, protocol
-from modelwright.insights import deliveries, incidents, webhooks
+from modelwright.insights import causes, deliveries, incidents, webhooks
 from modelwright.insights.webhook_events import LISTENABLE
 from modelwright.plugins import load
 from modelwright.runtime import Consumer, Function
@@ -28,6 +28,10 @@ MLFLOW, OURS = "/<api>/<api_version>/mlflow/webhooks", "/v1/webhooks"
 
 def follow(delivery: Delivery, call: Call, wiring: Wiring) -> None:
     incidents.follow(delivery, call, tables=wiring.tables, log=wiring.log)
+
+
+def settle(delivery: Delivery, call: Call, wiring: Wiring) -> None:
+    incidents.settle(delivery, call, tables=wiring.tables, log=wiring.log)
 
 
 def alerting(w: Wiring) -> Any:
@@ -100,8 +104,10 @@ def told(first: Consumer | None) -> Consumer:
 
 
 def retry(_: ScheduleDue, call: Call, w: Wiring) -> None:
-    alerting(w).sweep(call)
-    courier(w).retry(call)
+    try:
+        alerting(w).sweep(call)
+    finally:
+        courier(w).retry(call)
 
 
 def look_at_itself(_: ScheduleDue, call: Call, w: Wiring) -> None:
@@ -176,8 +182,8 @@ def alert_routes() -> tuple[Route, ...]:
         from modelwright.insights import notices
 
         if r.method == "DELETE":
-            return notices.remove_channel(r.call, r.told(notices.OfChannel), tables=w.tables)
-        known = {"tables": w.tables, "notifiers": notifiers(w), "topic": has_topic(w)}
+            return notices.remove_channel(r.call, r.told(notices.OfChannel), tables=w.tables, log=w.log)
+        known = {"tables": w.tables, "log": w.log, "notifiers": notifiers(w), "topic": has_topic(w)}
         return notices.try_channel(r.call, r.told(notices.OfChannel), **known)
 
     def silences(r: Request, w: Wiring) -> Any:
@@ -227,10 +233,10 @@ def both(one: Consumer, other: Consumer) -> Consumer:
 
 
 FIRST: Mapping[type[Event], Consumer] = {
-    **dict.fromkeys([*incidents.OPENS, *incidents.CLOSES], follow),
+    **dict.fromkeys([*causes.OPENS, *causes.CLOSES], follow),
     IncidentOpened: alert,
     IncidentClosed: resolve,
-    PerformanceMeasured: measured,
+    PerformanceMeasured: both(settle, measured),
     TrainingCompleted: both(follow, measured),
 }
 

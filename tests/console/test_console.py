@@ -21,7 +21,7 @@ from modelwright.governance import verifier
 from modelwright.governance.access import Grant
 from modelwright.governance.anchoring import anchor
 from modelwright.governance.tokens import COOKIE, authenticate, bootstrap_token
-from modelwright.insights.incidents import OPENS
+from modelwright.insights.causes import OPENS
 from modelwright.log import Happened, Log, stream_of
 from modelwright.project import Column, Label, Model, Project, Source, current_key
 from modelwright.runtime import Function

@@ -17,236 +17,27 @@ overtook opens nothing any more. What closes many subjects at once (a promotion,
 model) leaves its tombstone at their *family*, which openers of that family write too, so that of two
 at the same time one sees the other.
 
-Three kinds of events:
-
-- what lasts until another event ends it, or a person: a quarantine until its release, a bad performance until a
-  promotion, an estimated one until the estimate is good, an anomaly until the figure is within its band, groups
-  that are treated differently until they are not, failed trainings until one completes, a stale view until rows
-  come, a feature's values that are not as expected until they are, rows that are held until others of their source
-  came of which none was;
-- a rollback, each with an incident of its own, until another version of the model is promoted;
-- facts without an end (severity ``info``: drift, a declined training, a refused transition): opened
-  and closed in one commit. The log has each, the table the newest of each subject.
+Which events those are, and in which words, ``causes`` says. Facts without an end are opened and closed in one commit:
+the log has each, the table the newest of each subject.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 from pydantic import Field
 
 from modelwright.context import Call
 from modelwright.errors import NotFound, Refused
-from modelwright.events import (
-    AlertFailed,
-    AnomalyDetected,
-    AnomalyEnded,
-    AttributionDrifted,
-    Delivery,
-    DriftDetected,
-    Event,
-    ExpectationBroken,
-    ExpectationMet,
-    FairnessBroken,
-    FairnessRestored,
-    FeaturesMaterialized,
-    FreshnessBroken,
-    FreshnessRestored,
-    IncidentClosed,
-    IncidentOpened,
-    ParityFailed,
-    ParityProven,
-    PerformanceDegraded,
-    PerformanceEstimated,
-    QualityFailed,
-    QuarantineReleased,
-    RepairAsked,
-    RolloutPromoted,
-    RolloutRolledBack,
-    RowsHeld,
-    TrainingCompleted,
-    TrainingDeclined,
-    TrainingFailed,
-    TransitionRefused,
-    WebhookChanged,
-    WebhookFailed,
-)
+from modelwright.events import Delivery, IncidentClosed, IncidentOpened, PerformanceMeasured
+from modelwright.insights.causes import CLOSES, OPENS, Cause, Guess, estimates
 from modelwright.log import Happened, Log, stream_of
 from modelwright.protocol import Message
 from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, every
 
 TABLE: TableName = "insights"
-_REASONS = 3
-
-Severity = Literal["info", "warning", "critical"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """What an event means for people.
-
-    Attributes:
-        subject: names the thing.
-        text: one sentence with the figures.
-        family: the beginning of the subject (with the slash) that some event closes as a whole.
-    """
-
-    subject: str
-    severity: Severity
-    text: str
-    family: str = ""
-
-
-def _quality(event: QualityFailed) -> Cause:
-    reasons = "; ".join(finding.text for finding in event.findings)
-    subject = f"quarantine/{event.source}/{event.quarantine_id}"
-    return Cause(subject, "critical", f"{event.upload_key} is in quarantine: {reasons}")
-
-
-def _drift(event: DriftDetected) -> Cause:
-    moved = ", ".join(f"{c.column} ({c.detector} {c.effect:.3g})" for c in event.columns if c.drifted)
-    return Cause(f"drift/{event.source}", "info", f"{event.source} drifted from {event.reference}: {moved}")
-
-
-def _degraded(event: PerformanceDegraded) -> Cause:
-    return Cause(f"model/{event.model}/performance", "warning", event.reason)
-
-
-def _rolled_back(event: RolloutRolledBack) -> Cause:
-    text = f"version {event.challenger} of {event.model} was rolled back: {event.reason}"
-    family = f"model/{event.model}/rollback/"
-    return Cause(f"{family}{event.rollout_id}", "critical", text, family)
-
-
-def _failed(event: TrainingFailed) -> Cause:
-    return Cause(f"model/{event.model}/training", "critical", f"training {event.training_id} failed: {event.reason}")
-
-
-def _declined(event: TrainingDeclined) -> Cause:
-    text = f"{event.trigger} asked to train {event.model}: declined: {'; '.join(event.reasons)}"
-    return Cause(f"model/{event.model}/declined", "info", text)
-
-
-def _refused(event: TransitionRefused) -> Cause:
-    reasons = "; ".join(result.text for result in event.results if not result.passed)
-    text = f"version {event.version} may not become {event.alias}: {reasons}"
-    return Cause(f"model/{event.model}/transition", "info", text)
-
-
-def _undelivered(event: WebhookFailed) -> Cause:
-    text = f"delivery {event.delivery_id} was given up after {event.attempts} attempts: {event.reason}"
-    return Cause(f"webhook/{event.webhook_id}", "warning", text)
-
-
-def _stale(event: FreshnessBroken) -> Cause:
-    newest = f"the newest did at {event.newest:%Y-%m-%d %H:%M:%S} UTC" if event.newest else "there never was one"
-    text = f"no row of view {event.view} became known for more than {event.limit}: {newest}"
-    return Cause(f"view/{event.view}/freshness", "warning", text)
-
-
-def _unexpected(event: ExpectationBroken) -> Cause:
-    text = f"values of {event.feature} in view {event.view} are not what is expected: {event.text}"
-    return Cause(f"view/{event.view}/expectation/{event.feature}", "warning", text)
-
-
-def _unequal(event: ParityFailed) -> Cause:
-    what = ", ".join(f"{d.feature} in {d.count} rows ({d.cause})" for d in event.differences)
-    text = f"{event.service} is served otherwise than it is trained on: {what}; proof {event.digest[:16]}"
-    return Cause(f"service/{event.service}/parity", "warning", text)
-
-
-def _held(event: RowsHeld) -> Cause:
-    reasons = "; ".join(event.reasons[:_REASONS])
-    more = "; and more" if len(event.reasons) > _REASONS else ""
-    text = (
-        f"{event.rows} rows of {event.upload_key} are held and in no feature of {event.source}: {reasons}{more}. They "
-        f"lie in the lake at {event.key}. Send them again corrected, or repair the function that derives from them and "
-        f"run `modelwright features backfill {event.source}`: the next new rows of it, if none is held, close this"
-    )
-    return Cause(f"source/{event.source}/held", "warning", text)
-
-
-def _asked(event: RepairAsked) -> Cause:
-    choices = "; ".join(event.choices) or "nothing is known to help"
-    text = (
-        f"a repair of {event.source} waits for a person: {event.reason}: {choices}. Run `modelwright quarantine show "
-    )
-    return Cause(f"quarantine/{event.source}/{event.quarantine_id}", "critical", f"{text}{event.quarantine_id}`")
-
-
-def _anomalous(event: AnomalyDetected) -> Cause:
-    return Cause(f"series/{event.series}", "warning", event.text)
-
-
-def _estimated(event: PerformanceEstimated) -> Cause:
-    figures = f"{event.value.value:.3f} ({event.value.low:.3f} to {event.value.high:.3f})"
-    text = (
-        f"{event.metric} of {event.model} version {event.version} is estimated at {figures} by {event.estimator}, "
-        f"after {event.reference:.3f}; no label says so yet. It assumes: {event.assumes}"
-    )
-    return Cause(_estimate(event), "warning", text)
-
-
-def _unfair(event: FairnessBroken) -> Cause:
-    return Cause(f"model/{event.model}/fairness/{event.group}/{event.metric}", "warning", event.reason)
-
-
-def _attributed(event: AttributionDrifted) -> Cause:
-    text = (
-        f"version {event.version} of {event.model} rests on other features than it was trained on (agreement "
-        f"{event.ndcg:.2f}, floor {event.floor:.2f}): {'; '.join(event.features)}"
-    )
-    return Cause(f"model/{event.model}/attribution", "info", text)
-
-
-def _unalerted(event: AlertFailed) -> Cause:
-    text = f"the channel {event.notifier} took no alert of incident {event.incident_id}: {event.reason}"
-    return Cause(f"channel/{event.notifier}/alert", "warning", text)
-
-
-def _estimate(event: PerformanceEstimated) -> str:
-    return f"model/{event.model}/estimate/{event.estimator}/{event.metric}"
-
-
-def _no_worse(event: PerformanceEstimated) -> tuple[str, ...]:
-    return () if event.degraded else (_estimate(event),)
-
-
-OPENS: dict[type[Event], Callable[[Any], Cause]] = {
-    QualityFailed: _quality,
-    DriftDetected: _drift,
-    PerformanceDegraded: _degraded,
-    RolloutRolledBack: _rolled_back,
-    TrainingFailed: _failed,
-    TrainingDeclined: _declined,
-    TransitionRefused: _refused,
-    WebhookFailed: _undelivered,
-    FreshnessBroken: _stale,
-    ExpectationBroken: _unexpected,
-    ParityFailed: _unequal,
-    RowsHeld: _held,
-    RepairAsked: _asked,
-    AnomalyDetected: _anomalous,
-    PerformanceEstimated: _estimated,
-    FairnessBroken: _unfair,
-    AttributionDrifted: _attributed,
-    AlertFailed: _unalerted,
-}
-CLOSES: dict[type[Event], Callable[[Any], tuple[str, ...]]] = {
-    QuarantineReleased: lambda event: (f"quarantine/{event.source}/{event.quarantine_id}",),
-    RolloutPromoted: lambda event: (f"model/{event.model}/performance", f"model/{event.model}/rollback/"),
-    TrainingCompleted: lambda event: (f"model/{event.model}/training",),
-    ParityProven: lambda event: (f"service/{event.service}/parity",),
-    FreshnessRestored: lambda event: (f"view/{event.view}/freshness",),
-    ExpectationMet: lambda event: (f"view/{event.view}/expectation/{event.feature}",),
-    FeaturesMaterialized: lambda event: (f"source/{event.source}/held",) if event.whole else (),
-    WebhookChanged: lambda event: () if event.change == "created" else (f"webhook/{event.webhook_id}",),
-    AnomalyEnded: lambda event: (f"series/{event.series}",),
-    PerformanceEstimated: _no_worse,
-    FairnessRestored: lambda event: (f"model/{event.model}/fairness/{event.group}/{event.metric}",),
-}
-"""Which subjects an event closes; one that ends in a slash is a family."""
+FACT = "a fact without an end"
+"""Why an incident closed that nothing ever ends."""
 
 
 def follow(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
@@ -261,6 +52,33 @@ def follow(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
         kind = _recording if cause.severity == "info" else _opening
         events, writes = kind(delivery, call, cause, known, tables)
     log.commit(call, events, writes, delivery=delivery, table=TABLE)
+
+
+def settle(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
+    """Close what was estimated of a model's rows once labels tell: whether it is bad, they say themselves."""
+    event: PerformanceMeasured = delivery.event
+    labelled = {performance.version: performance.rows for performance in event.performances}
+    events, writes = [], []
+    for item in every(tables, TABLE, _partition(call), prefix=estimates(event.model)):
+        guess = Guess.model_validate_json(item["guess"]) if item["open"] and item.get("guess") else None
+        if guess is None or not (rows := labelled.get(guess.version, 0)):
+            continue
+        guess = guess.after(event.window, rows)
+        ended = _ended(item) if guess.settled else {}
+        events += [_closed(call, item, "labels came, which tell from here on")] if ended else []
+        writes.append(_put(item, guess=guess.model_dump_json(), **ended))
+    log.commit(call, events, writes, delivery=delivery, table=TABLE)
+
+
+def clear(call: Call, subject: str, reason: str, *, tables: Tables, log: Log) -> None:
+    """Close the incident of a subject, if one is open, because the platform saw itself that its cause is gone.
+
+    Raises:
+        ConditionFailed: it changed meanwhile.
+    """
+    item = _get(call, subject, tables)
+    if item["open"]:
+        log.commit(call, [_closed(call, item, reason)], [_put(item, **_ended(item))])
 
 
 def incidents(call: Call, *, tables: Tables) -> Iterator[dict[str, Any]]:
@@ -294,9 +112,9 @@ def close(call: Call, message: CloseIncident, *, tables: Tables, log: Log) -> di
         if not item["open"]:
             raise Refused(f"incident {message.incident_id} is closed already")
         reason = f"closed by {call.actor}: {message.reason}"
-        event = IncidentClosed(incident_id=message.incident_id, reason=reason)
-        happened = Happened(stream_of(call.workspace, "INCIDENT", message.incident_id), event)
-        log.commit(call, [happened], [_put(item, open=0, closed=max(item["closed"], item["opened"]))])
+        log.commit(
+            call, [_closed(call, item, reason)], [_put(item, open=0, closed=max(item["closed"], item["opened"]))]
+        )
         return {**document, "open": False, "count": item["count"], "last_text": item["last_text"]}
     raise NotFound(f"there is no incident {message.incident_id}")
 
@@ -340,14 +158,14 @@ def _opening(delivery: Delivery, call: Call, cause: Cause, known: Item, tables: 
     if not known["open"]:
         happened, changed = _opened(delivery, call, cause)
         return [happened], [*writes, _put(known, open=1, count=1, **changed)]
-    newest = {"opened": identity, "last_text": cause.text} if identity > known["opened"] else {}
+    newest = _newest(identity, cause) if identity > known["opened"] else {}
     return [], [*writes, _put(known, count=known["count"] + 1, **newest)]
 
 
 def _recording(delivery: Delivery, call: Call, cause: Cause, known: Item, _: Tables) -> _Change:
     """Open and close an incident at once; the table keeps the newest of the subject."""
     happened, changed = _opened(delivery, call, cause)
-    closed = Happened(happened.stream, IncidentClosed(incident_id=delivery.envelope.id, reason="a fact without an end"))
+    closed = Happened(happened.stream, IncidentClosed(incident_id=delivery.envelope.id, reason=FACT))
     newest = changed if delivery.envelope.id > known["opened"] else {}
     return [happened, closed], [_put(known, count=known["count"] + 1, **newest)]
 
@@ -359,7 +177,23 @@ def _opened(delivery: Delivery, call: Call, cause: Cause) -> tuple[Happened, dic
     )
     document = json.dumps({**event.model_dump(mode="json"), "at": call.now.isoformat()})
     happened = Happened(stream_of(call.workspace, "INCIDENT", identity), event)
-    return happened, {"opened": identity, "last_text": cause.text, "incident": document}
+    return happened, {**_newest(identity, cause), "incident": document}
+
+
+def _newest(identity: str, cause: Cause) -> dict[str, Any]:
+    guess = {"guess": cause.guess.model_dump_json()} if cause.guess else {}
+    return {"opened": identity, "last_text": cause.text, **guess}
+
+
+def _ended(item: Item) -> dict[str, Any]:
+    return {"open": 0, "closed": max(item["closed"], item["opened"])}
+
+
+def _closed(call: Call, item: Item, reason: str) -> Happened:
+    identity = json.loads(item["incident"])["incident_id"]
+    return Happened(
+        stream_of(call.workspace, "INCIDENT", identity), IncidentClosed(incident_id=identity, reason=reason)
+    )
 
 
 def _closing(delivery: Delivery, call: Call, subjects: tuple[str, ...], tables: Tables) -> _Change:
@@ -373,10 +207,7 @@ def _closing(delivery: Delivery, call: Call, subjects: tuple[str, ...], tables: 
     for item in known:
         ends = item["open"] and item["opened"] < identity
         if ends:
-            incident = json.loads(item["incident"])["incident_id"]
-            reason = f"{delivery.envelope.type} of {call.now.isoformat()}"
-            closed = IncidentClosed(incident_id=incident, reason=reason)
-            events.append(Happened(stream_of(call.workspace, "INCIDENT", incident), closed))
+            events.append(_closed(call, item, f"{delivery.envelope.type} of {call.now.isoformat()}"))
         if identity > item["closed"]:
             writes.append(_put(item, closed=identity, open=0 if ends else item["open"]))
     return events, writes

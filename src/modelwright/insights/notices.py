@@ -19,16 +19,21 @@ A stack with an alert topic has the channel ``sns`` without anybody making it. O
 URL holds one) are kept as webhooks' secrets are, and shown to nobody.
 """
 
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePath
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from modelwright.context import Call
-from modelwright.errors import InvalidInput, NotFound
-from modelwright.insights.incidents import TABLE, Severity
+from modelwright.errors import ConditionFailed, InvalidInput, ModelwrightError, NotFound, PluginError
+from modelwright.insights.causes import Severity, channel_subject
+from modelwright.insights.incidents import TABLE, clear
+from modelwright.log import Log
 from modelwright.protocol import Message
 from modelwright.storage import Absent, Delete, Exists, Is, Key, Put, Tables, every
 
@@ -154,13 +159,15 @@ def save_channel(call: Call, message: SaveChannel, *, tables: Tables, notifiers:
         InvalidInput: an option is missing, unknown or cannot work, or there are too many channels.
     """
     call.authorise("alerts:write", "alert/*")
-    notifier = notifiers(message.notifier)
+    with _plugin(message.notifier):
+        notifier = notifiers(message.notifier)
     known = ", ".join(notifier.options) or "none"
     if unknown := sorted(set(message.options) - set(notifier.options)):
         raise InvalidInput(f"the notifier {message.notifier} has no option {', '.join(unknown)}: it has {known}")
     if missing := [name for name, must in notifier.options.items() if must and not message.options.get(name)]:
         raise InvalidInput(f"the notifier {message.notifier} needs the option {', '.join(missing)}")
-    notifier.check(message.options)
+    with _plugin(message.notifier):
+        notifier.check(message.options)
     others = [channel for channel in channels_of(tables, call.workspace) if channel.name != message.name]
     if len(others) >= _MOST:
         raise InvalidInput(f"a workspace has at most {_MOST} channels: remove one of {others[0].name}, ...")
@@ -176,7 +183,7 @@ def save_channel(call: Call, message: SaveChannel, *, tables: Tables, notifiers:
     return _shown(channel, notifiers)
 
 
-def remove_channel(call: Call, message: OfChannel, *, tables: Tables) -> None:
+def remove_channel(call: Call, message: OfChannel, *, tables: Tables, log: Log) -> None:
     """Remove a channel; what waits for it is not sent any more.
 
     Raises:
@@ -185,25 +192,45 @@ def remove_channel(call: Call, message: OfChannel, *, tables: Tables) -> None:
     call.authorise("alerts:write", "alert/*")
     _get(tables, call.workspace, message.channel)
     tables.write([Delete(TABLE, Key(_partition(call.workspace), message.channel), Exists())])
+    note_taken(call, message.channel, "was removed", tables=tables, log=log)
 
 
 def try_channel(
-    call: Call, message: OfChannel, *, tables: Tables, notifiers: Notifiers, topic: bool = False
+    call: Call, message: OfChannel, *, tables: Tables, log: Log, notifiers: Notifiers, topic: bool = False
 ) -> dict[str, str]:
     """Send a test notice.
 
     Raises:
         NotFound: there is no such channel.
         Unavailable: it was not taken, and why.
+        PluginError: its notifier is not installed or has a fault.
     """
     call.authorise("alerts:write", "alert/*")
     own = message.channel == TOPIC and topic
     channel = next((c for c in channels_of(tables, call.workspace, topic=own) if c.name == message.channel), None)
     channel = channel or _get(tables, call.workspace, message.channel)
     text = f"{call.actor} tries the channel {channel.name}: nothing happened"
-    notice = Notice(call.workspace, "test", "info", f"channel/{channel.name}", text, call.now, "test")
-    notifiers(channel.notifier).send(notice, channel.told)
+    tell(notifiers, channel, Notice(call.workspace, "test", "info", f"channel/{channel.name}", text, call.now, "test"))
+    note_taken(call, channel.name, "took its test", tables=tables, log=log)
     return {"sent": channel.name}
+
+
+def tell(notifiers: Notifiers, channel: Channel, notice: Notice) -> None:
+    """Send a notice to a channel, once.
+
+    Raises:
+        Unavailable: it was not taken, and why.
+        PluginError: the notifier is not installed, or has a fault; a team's may raise anything.
+    """
+    with _plugin(channel.notifier):
+        notifiers(channel.notifier).send(notice, channel.told)
+
+
+def note_taken(call: Call, channel: str, what: str, *, tables: Tables, log: Log) -> None:
+    """Close the incident about a channel that took nothing, if there is one: it did, or is no more."""
+    # who lost a race leaves it to the next notice that the channel takes
+    with suppress(ConditionFailed):
+        clear(call, channel_subject(channel), f"the channel {channel} {what}", tables=tables, log=log)
 
 
 # --- private -----------------------------------------------------------------------------
@@ -229,6 +256,25 @@ def _get(tables: Tables, workspace: str, name: str) -> Channel:
 
 
 def _shown(channel: Channel, notifiers: Notifiers) -> dict[str, object]:
-    secret = notifiers(channel.notifier).secrets
+    shown = channel.model_dump(mode="json")
+    try:
+        with _plugin(channel.notifier):
+            secret = notifiers(channel.notifier).secrets
+    except PluginError as error:
+        # what of its options is secret, nobody can tell any more
+        secret, shown = frozenset(channel.told), {**shown, "fault": str(error)}
     options = {name: "(kept secret)" if name in secret else value for name, value in channel.told.items()}
-    return {**channel.model_dump(mode="json"), "options": options}
+    return {**shown, "options": options}
+
+
+@contextmanager
+def _plugin(name: str) -> Iterator[None]:
+    """Say of whatever a notifier raises that it failed and where, not its text, which may quote a channel's secrets."""
+    try:
+        yield
+    except ModelwrightError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{PurePath(frame.filename).name}, line {frame.lineno}"
+        raise PluginError(f"the notifier {name} failed with {type(error).__name__} ({where})") from error

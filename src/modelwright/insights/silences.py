@@ -7,6 +7,7 @@ silence    ``WS#<ws>#SILENCES``        ``<id>``               get; list all
 =========  ==========================  =====================  ==========================
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,10 +66,9 @@ def silences_of(tables: Tables, workspace: str) -> tuple[Silence, ...]:
     return tuple(Silence.model_validate_json(item["document"]) for item in items)
 
 
-def silenced_until(tables: Tables, workspace: str, subject: str, now: datetime) -> datetime | None:
+def silenced_until(silences: Iterable[Silence], subject: str, now: datetime) -> datetime | None:
     """Return until when alerts of a subject are kept back; None if they are not."""
-    covering = [one.until for one in silences_of(tables, workspace) if one.covers(subject, now)]
-    return max(covering, default=None)
+    return max((one.until for one in silences if one.covers(subject, now)), default=None)
 
 
 def list_silences(call: Call, *, tables: Tables) -> list[dict[str, Any]]:
