@@ -7,6 +7,7 @@ rows) they reject up to 25 times as often as they say.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,11 +42,7 @@ class PopulationStability:
 
     def compare(self, reference: ColumnProfile, window: ColumnProfile) -> Effect:
         """See ``Detector``."""
-        if not reference.count or not window.count:
-            return NOTHING
-        p, q = shares(reference, window)
-        index = stability_index(p, q)
-        return Effect(index, _homogeneity(reference, window))
+        return _between(stability_index, reference, window)
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,7 @@ class JensenShannon:
 
     def compare(self, reference: ColumnProfile, window: ColumnProfile) -> Effect:
         """See ``Detector``."""
-        if not reference.count or not window.count:
-            return NOTHING
-        p, q = shares(reference, window)
-        distance = jensen_shannon(p, q)
-        return Effect(distance, _homogeneity(reference, window))
+        return _between(jensen_shannon, reference, window)
 
 
 @dataclass(frozen=True)
@@ -79,11 +72,7 @@ class Hellinger:
 
     def compare(self, reference: ColumnProfile, window: ColumnProfile) -> Effect:
         """See ``Detector``."""
-        if not reference.count or not window.count:
-            return NOTHING
-        p, q = shares(reference, window)
-        distance = hellinger(p, q)
-        return Effect(distance, _homogeneity(reference, window))
+        return _between(hellinger, reference, window)
 
 
 @dataclass(frozen=True)
@@ -96,10 +85,7 @@ class LInfinity:
 
     def compare(self, reference: ColumnProfile, window: ColumnProfile) -> Effect:
         """See ``Detector``."""
-        if not reference.count or not window.count:
-            return NOTHING
-        p, q = shares(reference, window)
-        return Effect(float(np.max(np.abs(p - q), initial=0.0)), _homogeneity(reference, window))
+        return _between(l_infinity, reference, window)
 
 
 @dataclass(frozen=True)
@@ -112,10 +98,7 @@ class TotalVariation:
 
     def compare(self, reference: ColumnProfile, window: ColumnProfile) -> Effect:
         """See ``Detector``."""
-        if not reference.count or not window.count:
-            return NOTHING
-        p, q = shares(reference, window)
-        return Effect(float(np.abs(p - q).sum() / 2), _homogeneity(reference, window))
+        return _between(total_variation, reference, window)
 
 
 @dataclass(frozen=True)
@@ -177,6 +160,16 @@ def hellinger(p: Floats, q: Floats) -> float:
     return math.sqrt(float(np.sum((np.sqrt(p) - np.sqrt(q)) ** 2)) / 2)
 
 
+def l_infinity(p: Floats, q: Floats) -> float:
+    """Return the largest difference of two arrays of shares."""
+    return float(np.max(np.abs(p - q), initial=0.0))
+
+
+def total_variation(p: Floats, q: Floats) -> float:
+    """Return half the sum of the differences of two arrays of shares."""
+    return float(np.abs(p - q).sum() / 2)
+
+
 def divergence(p: Floats, q: Floats) -> float:
     """Return the Kullback-Leibler divergence of ``q`` from ``p`` in nats; infinite where only ``p`` has a share."""
     there = p > 0
@@ -207,6 +200,12 @@ def likelihood_ratio(counts: Floats) -> Statistic:
 # --- private -----------------------------------------------------------------------------
 
 _OFTEN = 5.0
+
+
+def _between(distance: Callable[[Floats, Floats], float], reference: ColumnProfile, window: ColumnProfile) -> Effect:
+    if not reference.count or not window.count:
+        return NOTHING
+    return Effect(distance(*shares(reference, window)), _homogeneity(reference, window))
 
 
 def _homogeneity(reference: ColumnProfile, window: ColumnProfile) -> float:
