@@ -4,9 +4,12 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from support.http import Caller
 
 from insights.watch import MINUTE, NOON, Watch
+from modelwright.adapters.notifiers import SlackNotifier
+from modelwright.adapters.outbound import PinnedHttp
 from modelwright.events import IncidentOpened, TrainingFailed
 from modelwright.insights.alert_store import MOST_ATTEMPTS, RETRY_AFTER
 from modelwright.insights.alerts import TOGETHER
@@ -167,6 +170,26 @@ def test_bad_channels_are_refused_by_what_is_wrong_with_them() -> None:
         assert status in (400, 500), told
         assert text in json.dumps(told)
     assert watch.caller("DELETE", "/v1/alerts/channels/x")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"notifier": "slack", "options": {"url": "https://hooks.slack.com/services/T0/KEY "}},
+        {"notifier": "slack", "options": {"url": ["https://hooks.slack.com/services/T0/KEY"]}},
+        {"notifier": "slack", "options": {"https://hooks.slack.com/services/T0/KEY?a": "b"}},
+        {"notifier": "https://hooks.slack.com/services/T0/KEY"},
+    ],
+)
+def test_no_refusal_of_a_channel_leaves_its_secret_in_the_logs(
+    said: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = Watch()
+    watch.wiring.cache["notifiers"]["slack"] = SlackNotifier({}, PinnedHttp(resolver=lambda *_: ("8.8.8.8",)))
+    assert watch.caller("POST", "/v1/alerts/channels", {"name": "x", **said})[0] == 400
+    logged = "".join(str(vars(record)) for record in caplog.records)
+    assert "INVALID_PARAMETER_VALUE" in logged
+    assert "KEY" not in logged
 
 
 def test_a_test_notice_says_that_nothing_happened() -> None:

@@ -119,6 +119,27 @@ def test_a_url_that_may_not_be_a_webhooks_is_refused(url: str, said: str) -> Non
         Destination.of(url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.slack.com/services/T0/KEY ", "http://hooks.slack.com/services/T0/KEY", "https:///services/KEY",
+        "https://hooks.slack.com:KEY/services", "https://ann:KEY@hooks.slack.com/", "hooks.slack.com/services/KEY",
+        "KEY:services", "https://hooks.slack.com%2fservices%2fKEY/", "https://[KEY]/", "https://hooks.slack.com:1/KEY",
+        "https://hooks.slack.com/services/KEY" + "x" * 2048, "https://hooks.slack.com/KEY\n", "https://[::1/KEY",
+    ],
+)  # fmt: skip
+def test_what_is_kept_of_a_refused_url_quotes_none_of_its_secrets(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Destination.of(url)
+    assert "KEY" not in refused.value.logged.upper()
+    assert "/services" not in str(refused.value), "nor is its path for other eyes"
+
+
+def test_a_sign_that_no_url_has_is_named_by_its_place() -> None:
+    with pytest.raises(InvalidInput, match=r"character 38 is ' '"):
+        Destination.of("https://hooks.slack.com/services/T0/x ")
+
+
 def test_where_private_addresses_are_allowed_plain_http_and_any_port_are_too() -> None:
     found = Destination.of("http://localhost:81/x", private=True)
     assert (found.scheme, found.host, found.port, found.authority) == ("http", "localhost", 81, "localhost:81")

@@ -79,7 +79,8 @@ class PinnedHttp:
         try:
             destination, addresses = self._places(url)
         except InvalidInput as error:
-            return Reply(fault=str(error))
+            # kept with the delivery, and told in events
+            return Reply(fault=error.logged)
         until = time.monotonic() + self._total_s
         reply = Reply(fault="no answer in time")
         for address in addresses[:_TRIED]:

@@ -76,22 +76,22 @@ class Destination:
             url: an absolute URL.
             private: whether http, any port and any address are allowed.
         """
-        if not _PRINTABLE.fullmatch(url) or len(url) > _LONGEST_URL:
-            raise InvalidInput(
-                f"Invalid webhook URL {url[:100]!r}: 1 to {_LONGEST_URL} characters of ASCII, without blanks or '\\'"
-            )
+        _require_printable(url)
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port
         except ValueError as error:
-            raise InvalidInput(f"Invalid webhook URL {url[:100]!r}: {error}") from error
+            raise InvalidInput(
+                f"Invalid webhook URL: {error}", logged="Invalid webhook URL: its host or port is none"
+            ) from error
         allowed = ("https", "http") if private else ("https",)
         if parts.scheme not in allowed:
+            told = f"Allowed schemes are: {', '.join(allowed)}."
             raise InvalidInput(
-                f"Invalid webhook URL scheme: {parts.scheme!r}. Allowed schemes are: {', '.join(allowed)}."
+                f"Invalid webhook URL scheme: {parts.scheme!r}. {told}", logged=f"Invalid webhook URL scheme. {told}"
             )
         if not host or len(host) > _LONGEST_HOST:
-            raise InvalidInput(f"Webhook URL must include a hostname: {url[:100]!r}")
+            raise InvalidInput(f"Webhook URL must include a hostname, of 1 to {_LONGEST_HOST} characters")
         if "@" in parts.netloc:
             raise InvalidInput("Webhook URL must not include embedded credentials: give a secret, which signs requests")
         number = _port(parts.scheme, port, private=private)
@@ -146,6 +146,16 @@ def _port(scheme: str, port: int | None, *, private: bool) -> int:
     return number
 
 
+def _require_printable(url: str) -> None:
+    """Raise ``InvalidInput`` for characters that no URL has; the path, as secret as a password, is not quoted."""
+    told = f"1 to {_LONGEST_URL} characters of ASCII, without blanks or '\\'"
+    if not 0 < len(url) <= _LONGEST_URL:
+        raise InvalidInput(f"Invalid webhook URL of {len(url)} characters: {told}")
+    place = next((place for place, sign in enumerate(url, 1) if not _PRINTABLE.fullmatch(sign)), None)
+    if place is not None:
+        raise InvalidInput(f"Invalid webhook URL: its character {place} is {url[place - 1]!r}: {told}")
+
+
 def _canonical(host: str, *, bracketed: bool) -> None:
     """Raise ``InvalidInput`` for an address in a spelling that only some parsers understand: ``127.1``, ``0x7f.1``."""
     numeric = bracketed or _NUMERIC.fullmatch(host.rsplit(".", 1)[-1])
@@ -153,6 +163,8 @@ def _canonical(host: str, *, bracketed: bool) -> None:
         if numeric:
             ipaddress.ip_address(host)
     except ValueError as error:
-        raise InvalidInput(f"Webhook URL host {host!r} is not a canonical IP address literal") from error
+        wrong = "is not a canonical IP address literal"
+        raise InvalidInput(f"Webhook URL host {host!r} {wrong}", logged=f"Webhook URL host {wrong}") from error
     if not (numeric or _HOST.fullmatch(host)):
-        raise InvalidInput(f"Webhook URL host {host!r} must be of letters, digits, dots, dashes and underscores")
+        wrong = "must be of letters, digits, dots, dashes and underscores"
+        raise InvalidInput(f"Webhook URL host {host!r} {wrong}", logged=f"Webhook URL host {wrong}")

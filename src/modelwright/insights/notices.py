@@ -126,7 +126,7 @@ class SaveChannel(Message):
     """``POST /v1/alerts/channels``: makes a channel or replaces the one of its name."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
-    notifier: str
+    notifier: str = Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")
     options: dict[str, str] = Field(default_factory=dict, repr=False)
     tiers: tuple[Severity, ...] = Field(default=("critical", "warning"), min_length=1)
     subjects: tuple[str, ...] = Field(default=(), max_length=50)
@@ -163,7 +163,11 @@ def save_channel(call: Call, message: SaveChannel, *, tables: Tables, notifiers:
         notifier = notifiers(message.notifier)
     known = ", ".join(notifier.options) or "none"
     if unknown := sorted(set(message.options) - set(notifier.options)):
-        raise InvalidInput(f"the notifier {message.notifier} has no option {', '.join(unknown)}: it has {known}")
+        # a URL in the wrong place is as secret as one in the right one
+        told = f"the notifier {message.notifier} has no such option: it has {known}"
+        raise InvalidInput(
+            f"the notifier {message.notifier} has no option {', '.join(unknown)}: it has {known}", logged=told
+        )
     if missing := [name for name, must in notifier.options.items() if must and not message.options.get(name)]:
         raise InvalidInput(f"the notifier {message.notifier} needs the option {', '.join(missing)}")
     with _plugin(message.notifier):
