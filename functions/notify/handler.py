@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 from modelwright.context import Call
@@ -65,10 +64,10 @@ def resolve(delivery: Delivery, call: Call, w: Wiring) -> None:
     alerting(w).closed(delivery, call)
 
 
-def measured(delivery: Delivery, call: Call, w: Wiring) -> None:
-    from modelwright.insights import anomalies
+def watch(delivery: Delivery, call: Call, w: Wiring) -> None:
+    from modelwright.insights import measured
 
-    anomalies.follow(delivery, call, tables=w.tables, log=w.log)
+    measured.follow(delivery, call, tables=w.tables, log=w.log)
 
 
 def outbound(w: Wiring) -> Any:
@@ -111,12 +110,12 @@ def retry(_: ScheduleDue, call: Call, w: Wiring) -> None:
 
 
 def look_at_itself(_: ScheduleDue, call: Call, w: Wiring) -> None:
-    """Take what the functions did since the day before: CloudWatch asks a cent per thousand series."""
+    """Take what the functions did since it last looked: CloudWatch asks a cent per thousand series."""
     if stack := w.settings.environment.get("MODELWRIGHT_MEASURED_STACK"):
         from modelwright.adapters.cloudwatch import FunctionMetrics
         from modelwright.insights import anomalies
 
-        anomalies.watch(call, FunctionMetrics(stack), call.now - timedelta(days=1), tables=w.tables, log=w.log)
+        anomalies.watch(call, FunctionMetrics(stack), tables=w.tables, log=w.log)
 
 
 def redeliver(r: Request, w: Wiring) -> Any:
@@ -236,8 +235,8 @@ FIRST: Mapping[type[Event], Consumer] = {
     **dict.fromkeys([*causes.OPENS, *causes.CLOSES], follow),
     IncidentOpened: alert,
     IncidentClosed: resolve,
-    PerformanceMeasured: both(settle, measured),
-    TrainingCompleted: both(follow, measured),
+    PerformanceMeasured: both(settle, watch),
+    TrainingCompleted: both(follow, watch),
 }
 
 handler = Function(

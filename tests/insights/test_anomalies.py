@@ -1,5 +1,6 @@
 """Figures that leave the band that their own past makes likely."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,12 +11,14 @@ from botocore.stub import Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelwright import taskmetrics
 from modelwright.adapters.cloudwatch import FunctionMetrics, count_alert
 from modelwright.adapters.memory import MemoryTables
 from modelwright.context import Call
 from modelwright.errors import NotFound
 from modelwright.events import AnomalyDetected, AnomalyEnded, Estimate, Performance, PerformanceMeasured, Window
-from modelwright.insights.anomalies import FEWEST, KEPT, Figure, OfSeries, band, figures_of, load, show, take, watch
+from modelwright.insights.anomalies import FEWEST, KEPT, Figure, OfSeries, band, load, show, take, watch
+from modelwright.insights.measured import FLOORS, MOST_METRICS, figures_of
 from modelwright.log import Log
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -34,13 +37,10 @@ class Past:
             Figure(series="s", at=start + place * step, value=float(value), floor=self.floor)
             for place, value in enumerate(values)
         ]
-        happened, writes = take(self.call, figures, tables=self.tables)
+        call = Call("default", "platform", start + len(figures) * step, "c")
+        happened, writes = take(call, figures, tables=self.tables)
         self.tables.write(writes)
         return [one.event for one in happened]
-
-    @property
-    def call(self) -> Call:
-        return Call("default", "platform", START + WEEK, "c")
 
 
 def test_a_figure_outside_opens_and_the_next_inside_ends() -> None:
@@ -124,16 +124,99 @@ def test_a_series_keeps_so_many_figures_at_most() -> None:
     assert len(load(past.tables, "default", "s").points) == KEPT
 
 
-def test_figures_of_a_window_are_of_the_version_with_most_rows() -> None:
-    brier, auc = Estimate(value=0.1, low=0, high=1), Estimate(value=0.8, low=0, high=1)
-    few = Performance(version=2, rows=5, positives=1, mean_score=0.2, brier=brier)
-    many = Performance(version=1, rows=500, positives=90, mean_score=0.2, brier=brier, auc=auc)
+def test_a_time_that_has_not_come_is_no_figures_and_one_that_is_kept_hides_none_that_follows() -> None:
+    past = Past()
+    past.take([0.8] * 12, step=WEEK)
+    far = Figure(series="s", at=datetime(2099, 1, 1, tzinfo=UTC), value=0.8)
+    now = Call("default", "platform", START + 12 * WEEK, "c")
+    assert take(now, [far], tables=past.tables) == ([], [])
+    then = Call("default", "platform", far.at, "c")
+    past.tables.write(take(then, [far], tables=past.tables)[1])
+    (found,) = past.take([0.1], START + 12 * WEEK, WEEK)
+    assert isinstance(found, AnomalyDetected)
+
+
+# --- which figures -----------------------------------------------------------------------
+
+
+def of_window(names: Iterable[str], value: float = 0.1) -> dict[str, float]:
+    """What is followed of a window in which a version had such figures."""
+    metrics = {name: Estimate(value=value, low=0, high=1) for name in names}
+    few = Performance(version=2, rows=5, positives=1, mean_score=0.2, metrics={"other": metrics[next(iter(metrics))]})
+    many = Performance(version=1, rows=500, positives=90, mean_score=0.2, metrics=metrics)
     measured = PerformanceMeasured(
         model="m", window=Window(start=START, end=START + WEEK), labels_key="k", labels=1000, joined=505,
         performances=(few, many), comparisons=(), canary_comparisons=(),
     )  # fmt: skip
-    told = {figure.series: figure.value for figure in figures_of(measured, START)}
-    assert told == {"model/m/auc": 0.8, "model/m/brier": 0.1, "model/m/joined_share": 0.505}
+    return {figure.series.removeprefix("model/m/"): figure.value for figure in figures_of(measured, START)}
+
+
+def test_every_figure_of_every_task_is_followed_of_the_version_with_most_rows() -> None:
+    rng = np.random.default_rng(6)
+    labels, scores = rng.uniform(size=80) < 0.5, rng.uniform(size=80)
+    tasks = (
+        taskmetrics.classification(labels, scores),
+        taskmetrics.regression(scores + 1, scores),
+        taskmetrics.forecasting(scores + 1, scores, naive=1.0),
+        taskmetrics.ranking(labels, scores, np.arange(80) // 8),
+    )
+    for figures in tasks:
+        assert of_window(figures) == {**dict.fromkeys(figures, 0.1), "joined_share": 0.505}
+        assert set(figures) <= set(FLOORS), "each has its floor"
+
+
+def test_so_many_figures_of_a_window_are_followed_at_most() -> None:
+    followed = of_window(f"mine_{place:02}" for place in range(100))
+    assert len(followed) == MOST_METRICS + 1
+
+
+# --- the platform itself -----------------------------------------------------------------
+
+
+class Counters:
+    """CloudWatch: errors by the minute, which it tells by the hour as far as they are known."""
+
+    def __init__(self) -> None:
+        self.minutes: dict[datetime, float] = {}
+        self.asked: list[tuple[datetime, datetime]] = []
+
+    def figures(self, since: datetime, until: datetime) -> list[Figure]:
+        """See ``PlatformMetrics``."""
+        self.asked.append((since, until))
+        hours = [since.replace(minute=0) + place * HOUR for place in range(int((until - since) / HOUR) + 1)]
+        sums = {
+            hour: sum(count for at, count in self.minutes.items() if hour <= at < min(hour + HOUR, until))
+            for hour in hours
+            if since <= hour < until
+        }
+        return [Figure(series="function/predict/errors", at=at, value=v, floor=3.0) for at, v in sums.items()]
+
+
+def test_what_happens_after_the_look_of_a_day_is_seen_by_the_next_one() -> None:
+    tables, counters = MemoryTables(), Counters()
+    first = START + timedelta(hours=3, minutes=5)
+    counters.minutes[first + timedelta(days=35, minutes=15)] = 5000
+    for day in range(37):
+        now = first + timedelta(days=day)
+        watch(Call("default", "platform", now, "c"), counters, tables=tables, log=Log(tables))
+    series = load(tables, "default", "function/predict/errors")
+    kept = {datetime.fromtimestamp(when, UTC): value for when, value in series.points}
+    assert kept[START + timedelta(days=35, hours=3)] == 5000
+    (found,) = [item.envelope.data for item in Log(tables).hour(datetime.now(UTC)) if "Detected" in item.envelope.type]
+    assert found["value"] == 5000
+    assert len(kept) == 37 * 24, "no hour is missing, and none is twice"
+
+
+def test_a_look_that_did_not_come_for_days_is_made_up_for_within_bounds() -> None:
+    tables, counters = MemoryTables(), Counters()
+    for day in (0, 3, 60):
+        call = Call("default", "platform", START + timedelta(days=day), "c")
+        watch(call, counters, tables=tables, log=Log(tables))
+    (_, one), (two, three), (four, five) = counters.asked
+    assert (two, three - two) == (one, timedelta(days=3))
+    assert five - four == timedelta(days=14)
+    assert watch(call, counters, tables=tables, log=Log(tables)) == 0
+    assert len(counters.asked) == 3, "the same hour costs no second question"
 
 
 def test_the_platforms_own_figures_come_from_one_search_each() -> None:
@@ -143,10 +226,10 @@ def test_the_platforms_own_figures_come_from_one_search_each() -> None:
         {"Id": "m1", "Label": "other-PredictFunction-1A2B", "Timestamps": [START], "Values": [9.0]},
     ]
     tables = MemoryTables()
-    call = Call("default", "platform", START + HOUR, "c")
+    call = Call("default", "platform", START + 2 * HOUR, "c")
     with Stubber(client) as stub:
         stub.add_response("get_metric_data", {"MetricDataResults": results})
-        assert watch(call, FunctionMetrics("stack", client), START, tables=tables, log=Log(tables)) == 1
+        assert watch(call, FunctionMetrics("stack", client), tables=tables, log=Log(tables)) == 1
     shown = show(call, OfSeries(), tables=tables)["series"]
     assert [(one["name"], one["value"]) for one in shown] == [("function/predict/errors", 7.0)]
     assert len(show(call, OfSeries(name="function/predict/errors"), tables=tables)["points"]) == 1

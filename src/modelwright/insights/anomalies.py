@@ -16,14 +16,15 @@ becomes usual.
 entity     pk                          sk                     access pattern
 =========  ==========================  =====================  ==============================
 series     ``WS#<ws>#SERIES``          ``<name>``             get; list all
+last look  ``WS#<ws>#LOOKED``          ``platform``           get
 =========  ==========================  =====================  ==============================
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 from typing import Any, Protocol
@@ -35,10 +36,7 @@ from modelwright.errors import NotFound
 from modelwright.events import (
     AnomalyDetected,
     AnomalyEnded,
-    Delivery,
     Event,
-    PerformanceMeasured,
-    TrainingCompleted,
 )
 from modelwright.insights.incidents import TABLE
 from modelwright.log import Happened, Log, stream_of
@@ -51,6 +49,9 @@ SEASONS = 4
 LEAST = 0.02
 KEPT = 1500
 """Figures of a series that are remembered: two months of hours, decades of weeks."""
+SETTLED = timedelta(minutes=20)
+"""After an hour its figures are all there: a call of a function lasts 15 minutes at most, and counts when it began."""
+FIRST_LOOK, LONGEST_LOOK = timedelta(days=1), timedelta(days=14)
 _SCALE = 1.4826
 """Turns a median absolute deviation into a standard deviation of normal figures."""
 _HOUR_S, _DAY_S, _WEEK_S = 3600, 86_400, 604_800
@@ -93,6 +94,10 @@ class Series(BaseModel):
     low: float | None = None
     high: float | None = None
     v: int = 0
+
+    def until(self, seconds: int) -> "Series":
+        """Return it without points of times that have not come."""
+        return self.model_copy(update={"points": tuple(point for point in self.points if point[0] <= seconds)})
 
 
 class OfSeries(Message):
@@ -139,15 +144,18 @@ def band(points: Sequence[tuple[int, float]], at: datetime, floor: float = 0.0) 
 def take(call: Call, figures: Iterable[Figure], *, tables: Tables) -> tuple[list[Happened], list[Write]]:
     """Add figures to their series and say which left or came back into their bands; writes nothing.
 
-    A figure of a time that its series knows already, or that is older than its newest, changes nothing.
+    A figure of a time that its series knows already, or that is older than its newest, changes nothing; nor does one
+    of a time that has not come, which would make all that follow older.
     """
+    now = int(call.now.timestamp())
     happened: list[Happened] = []
     known: dict[str, Series] = {}
     versions: dict[str, int] = {}
     for figure in sorted(figures, key=lambda one: one.at):
-        series = known.get(figure.series) or load(tables, call.workspace, figure.series)
+        if (seconds := int(figure.at.timestamp())) > now:
+            continue
+        series = known.get(figure.series) or load(tables, call.workspace, figure.series).until(now)
         versions.setdefault(figure.series, series.v)
-        seconds = int(figure.at.timestamp())
         if series.points and seconds <= series.points[-1][0]:
             continue
         found = band(series.points, figure.at, figure.floor)
@@ -167,15 +175,19 @@ def take(call: Call, figures: Iterable[Figure], *, tables: Tables) -> tuple[list
     return happened, [_put(call.workspace, series, versions[name]) for name, series in known.items()]
 
 
-def follow(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
-    """Take the figures that an event tells."""
-    happened, writes = take(call, figures_of(delivery.event, call.now), tables=tables)
-    log.commit(call, happened, writes, delivery=delivery, table=TABLE)
+def watch(call: Call, metrics: PlatformMetrics, *, tables: Tables, log: Log) -> int:
+    """Take what the platform knows of itself since it last looked; returns how many figures that were.
 
-
-def watch(call: Call, metrics: PlatformMetrics, since: datetime, *, tables: Tables, log: Log) -> int:
-    """Take what the platform knows of itself since a time; returns how many figures that were."""
-    figures = metrics.figures(since, call.now)
+    An hour counts when it is over and its figures have settled, and the next look begins where this one ended: of the
+    hour that runs, and of calls that do, nobody knows yet how many errors it will have.
+    """
+    until = (call.now - SETTLED).replace(minute=0, second=0, microsecond=0)
+    key = Key(f"WS#{call.workspace}#LOOKED", "platform")
+    item = tables.get(TABLE, key)
+    since = datetime.fromisoformat(item["until"]) if item else until - FIRST_LOOK
+    if since >= until:
+        return 0
+    figures = metrics.figures(max(since, until - LONGEST_LOOK), until)
     happened, writes = take(call, figures, tables=tables)
     # one write per series: more than a transaction takes
     for start in range(0, len(writes), _AT_ONCE):
@@ -183,18 +195,10 @@ def watch(call: Call, metrics: PlatformMetrics, since: datetime, *, tables: Tabl
         names = {json.loads(write.item["document"])["name"] for write in part if isinstance(write, Put)}
         mine = [one for one in happened if getattr(one.event, "series", "") in names]
         log.commit(call, mine, part)
+    # last of all: a look that dies half-way is made again, and what is known of it changes nothing
+    condition = Is("until", item["until"]) if item else Absent()
+    tables.write([Put(TABLE, {**key._asdict(), "until": until.isoformat()}, condition)])
     return len(figures)
-
-
-def figures_of(event: Event, now: datetime) -> list[Figure]:
-    """Return the figures that an event tells; none for others."""
-    if isinstance(event, PerformanceMeasured):
-        return _of_performance(event)
-    if isinstance(event, TrainingCompleted):
-        name = f"model/{event.model}/training"
-        cost = Figure(series=f"{name}/cost", at=now, value=event.cost, floor=0.01)
-        return [cost, Figure(series=f"{name}/seconds", at=now, value=event.seconds, floor=30.0)]
-    return []
 
 
 def load(tables: Tables, workspace: str, name: str) -> Series:
@@ -219,20 +223,6 @@ def show(call: Call, message: OfSeries, *, tables: Tables) -> dict[str, Any]:
 # --- private -----------------------------------------------------------------------------
 
 _AT_ONCE = 20
-_METRICS: Mapping[str, float] = {"auc": 0.02, "brier": 0.01, "mae": 0.0, "rmse": 0.0, "ndcg": 0.02}
-"""Of the figures of a window, those that are followed, and the floors of their bands."""
-
-
-def _of_performance(event: PerformanceMeasured) -> list[Figure]:
-    if not event.performances:
-        return []
-    most = max(event.performances, key=lambda one: one.rows)
-    told = {name: estimate.value for name, estimate in most.metrics.items() if name in _METRICS}
-    told |= {name: found.value for name in ("auc", "brier") if (found := getattr(most, name)) is not None}
-    base, at = f"model/{event.model}", event.window.end
-    figures = [Figure(series=f"{base}/{name}", at=at, value=v, floor=_METRICS[name]) for name, v in told.items()]
-    share = event.joined / event.labels if event.labels else 0.0
-    return [*figures, Figure(series=f"{base}/joined_share", at=at, value=share, floor=0.05)]
 
 
 def _band(same: Sequence[float], all_of_them: Sequence[float], season: str, floor: float) -> Band:
