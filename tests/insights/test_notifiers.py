@@ -1,6 +1,8 @@
 """What the notifiers send, and what they say when it is not taken."""
 
+import dataclasses
 import json
+import re
 
 import pytest
 from botocore.stub import Stubber
@@ -26,6 +28,19 @@ def test_slack_gets_its_own_signs_as_text() -> None:
     assert told["text"] == "[critical] quarantine/wätter"
 
 
+@pytest.mark.parametrize("sign", ["&", "<", ">", "é"])
+def test_a_long_text_is_cut_for_slack_and_never_within_a_sign(sign: str) -> None:
+    outbound = MemoryOutbound()
+    for shift in range(5):
+        long = dataclasses.replace(NOTICE, subject=f"drift/{sign * 400}", text="x" * shift + sign * 5000)
+        SlackNotifier({}, outbound).send(long, {"url": "https://hooks.slack.com/services/T/B/x"})
+        told = json.loads(outbound.sent[-1][1])
+        text = told["blocks"][0]["text"]["text"]
+        assert 2800 < len(text) <= 3000
+        assert re.sub("&(amp|lt|gt);", "", text).count("&") == 0
+        assert re.sub("&(amp|lt|gt);", "", told["text"]).count("&") == 0
+
+
 def test_what_an_endpoint_refuses_is_unavailable_with_its_answer() -> None:
     outbound = MemoryOutbound()
     outbound.replies["https://x.example.com/"] = Reply(410, "gone")
@@ -49,7 +64,8 @@ def test_sns_gets_a_subject_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     client = boto3.client("sns", aws_access_key_id="x", aws_secret_access_key="x")
     arn = "arn:aws:sns:us-east-1:111122223333:alerts"
-    sent = {"TopicArn": arn, "Subject": "[critical] quarantine/w?tter", "Message": "rain & <snow>"}
+    about = "\n\ndefault, 2026-03-02 12:00:00 UTC, incident i1"
+    sent = {"TopicArn": arn, "Subject": "[critical] quarantine/w?tter", "Message": f"rain & <snow>{about}"}
     with Stubber(client) as stub:
         stub.add_response("publish", {"MessageId": "1"}, sent)
         SnsNotifier({"MODELWRIGHT_ALERT_TOPIC": arn}, None, client).send(NOTICE, {})

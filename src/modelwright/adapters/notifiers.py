@@ -1,6 +1,7 @@
 """Notifiers: SNS, Slack, any webhook, and mail by SES. Each sends one notice once, or says why it was not taken."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,7 +14,9 @@ from modelwright.insights.webhook_requests import Outbound, headers_of
 TOPIC = "MODELWRIGHT_ALERT_TOPIC"
 SENDER = "MODELWRIGHT_ALERT_SENDER"
 _SUBJECT = 100
-_SLACK_TEXT = 2900
+_SLACK_TITLE, _SLACK_TEXT = 300, 2600
+"""Of one block of text Slack takes 3000 characters, with its own signs written out."""
+_TORN = re.compile(r"&[a-z]{0,3}$")
 _COLOURS = {"critical": ":red_circle:", "warning": ":large_yellow_circle:", "info": ":white_circle:"}
 
 
@@ -52,7 +55,7 @@ class SnsNotifier:
             raise Unavailable("this stack has no alert topic: deploy it with AlertTopicArn")
         title = notice.title[:_SUBJECT].encode("ascii", "replace").decode()
         try:
-            self._client.publish(TopicArn=self._arn, Subject=title, Message=notice.text)
+            self._client.publish(TopicArn=self._arn, Subject=title, Message=_letter(notice))
         except (BotoCoreError, ClientError) as error:
             raise Unavailable(f"SNS did not take it: {error}") from error
 
@@ -78,13 +81,13 @@ class SlackNotifier:
     def send(self, notice: Notice, options: Mapping[str, str]) -> None:
         """See ``Notifier``; Slack's own signs (&, <, >) in texts stay texts."""
         mark = ":white_check_mark:" if notice.state == "closed" else _COLOURS[notice.severity]
-        text = _slack(notice.text)[:_SLACK_TEXT]
+        title, text = _slack(notice.title, _SLACK_TITLE), _slack(notice.text, _SLACK_TEXT)
         told = f"{notice.workspace} | {notice.at:%Y-%m-%d %H:%M:%S} UTC | incident {notice.incident_id}"
         body = {
-            "text": _slack(notice.title),
+            "text": title,
             "blocks": [
-                {"type": "section", "text": {"type": "mrkdwn", "text": f"{mark} *{_slack(notice.title)}*\n{text}"}},
-                {"type": "context", "elements": [{"type": "mrkdwn", "text": _slack(told)}]},
+                {"type": "section", "text": {"type": "mrkdwn", "text": f"{mark} *{title}*\n{text}"}},
+                {"type": "context", "elements": [{"type": "mrkdwn", "text": _slack(told, _SLACK_TITLE)}]},
             ],
         }
         _post(self._outbound, options["url"], json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -161,8 +164,7 @@ class EmailNotifier:
 
         if not self._sender:
             raise Unavailable("this stack sends no mail: deploy it with AlertSender")
-        text = f"{notice.text}\n\n{notice.workspace}, {notice.at:%Y-%m-%d %H:%M:%S} UTC, incident {notice.incident_id}"
-        content = {"Subject": {"Data": notice.title[:_SUBJECT]}, "Body": {"Text": {"Data": text}}}
+        content = {"Subject": {"Data": notice.title[:_SUBJECT]}, "Body": {"Text": {"Data": _letter(notice)}}}
         try:
             self._client.send_email(
                 FromEmailAddress=self._sender,
@@ -177,8 +179,15 @@ def _addresses(options: Mapping[str, str]) -> list[str]:
     return [address.strip() for address in options["to"].split(",") if address.strip()]
 
 
-def _slack(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _letter(notice: Notice) -> str:
+    """Return a text that says itself what it is about, whoever it is passed on to."""
+    return f"{notice.text}\n\n{notice.workspace}, {notice.at:%Y-%m-%d %H:%M:%S} UTC, incident {notice.incident_id}"
+
+
+def _slack(text: str, longest: int) -> str:
+    """Return a text with Slack's own signs written out, cut to so many characters, but within no sign."""
+    written = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _TORN.sub("", written[:longest])
 
 
 def _post(outbound: Outbound, url: str, body: bytes, headers: Mapping[str, str]) -> None:
