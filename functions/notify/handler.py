@@ -29,10 +29,6 @@ def follow(delivery: Delivery, call: Call, wiring: Wiring) -> None:
     incidents.follow(delivery, call, tables=wiring.tables, log=wiring.log)
 
 
-def settle(delivery: Delivery, call: Call, wiring: Wiring) -> None:
-    incidents.settle(delivery, call, tables=wiring.tables, log=wiring.log)
-
-
 def alerting(w: Wiring) -> Any:
     from modelwright.insights.alerts import Desk
 
@@ -235,7 +231,7 @@ FIRST: Mapping[type[Event], Consumer] = {
     **dict.fromkeys([*causes.OPENS, *causes.CLOSES], follow),
     IncidentOpened: alert,
     IncidentClosed: resolve,
-    PerformanceMeasured: both(settle, watch),
+    PerformanceMeasured: watch,
     TrainingCompleted: both(follow, watch),
 }
 

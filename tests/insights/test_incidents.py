@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -36,11 +35,8 @@ from modelwright.events import (
     IncidentClosed,
     IncidentOpened,
     ParityProven,
-    Performance,
     PerformanceEstimated,
-    PerformanceMeasured,
     TrainingFailed,
-    Window,
 )
 from modelwright.insights.causes import CLOSES, OPENS, Severity
 from modelwright.insights.incidents import follow
@@ -170,31 +166,11 @@ def test_what_was_estimated_of_the_old_champion_opens_nothing_when_the_new_one_i
     assert platform.open() == []
 
 
-def labels(days: int, rows: int, version: int = 1) -> PerformanceMeasured:
-    window = Window(start=WEEK.start + timedelta(days=days), end=WEEK.end + timedelta(days=days, seconds=-1))
-    found = Performance(version=version, rows=rows, positives=1, mean_score=0.1)
-    return PerformanceMeasured(
-        model="flights", window=window, labels_key="k", labels=rows, joined=rows, performances=(found,), comparisons=(),
-        canary_comparisons=(),
-    )  # fmt: skip
-
-
-def test_an_estimate_needs_nobodys_eye_once_labels_of_its_rows_came() -> None:
+def test_an_estimate_that_is_taken_back_needs_nobodys_eye_any_more() -> None:
     platform = Platform()
-    platform.take(ESTIMATED, labels(-7, 5000), labels(0, 5000, version=2), labels(0, 400))
-    assert platform.open() == ["model/flights/estimate/cbpe/auc"], "earlier ones, another version's, and too few"
-    platform.take(labels(0, 50), start=4)
-    assert platform.open() == []
-    platform.take(ESTIMATED, start=5)
+    platform.take(ESTIMATED, ESTIMATED.model_copy(update={"degraded": False, "metric": "brier"}))
     assert platform.open() == ["model/flights/estimate/cbpe/auc"]
-
-
-def test_an_estimate_needs_nobodys_eye_once_labels_come_promptly_and_no_worse_estimate_with_them() -> None:
-    platform = Platform()
-    for week in range(4):
-        platform.take(ESTIMATED, labels(7, 1200), start=2 * week)
-    assert platform.open() == ["model/flights/estimate/cbpe/auc"], "labels of some rows, while the others look bad"
-    platform.take(labels(14, 1200), labels(21, 1200), labels(28, 1200), start=8)
+    platform.take(ESTIMATED.model_copy(update={"degraded": False}), start=2)
     assert platform.open() == []
 
 

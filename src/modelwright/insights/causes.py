@@ -3,9 +3,8 @@
 Three kinds of events open:
 
 - what lasts until another event ends it, or a person: a quarantine until its release, a bad performance until another
-  version is champion, an estimated one until the estimate is good, labels tell, or another version is champion, an
-  anomaly until the figure is within its band, groups that are treated differently until they are not or another
-  version is champion, failed trainings until one completes, a stale view until rows come, a feature's values that are
+  version is champion, an estimated one until that or the estimate is good or taken back, an anomaly until the figure
+  is within its band, groups that are treated differently until they are not or another version is champion, failed trainings until one completes, a stale view until rows come, a feature's values that are
   not as expected until they are, rows that are held until others of their source came of which none was, a channel
   that took no alert until it takes one;
 - a rollback, each with an incident of its own, until another version of the model is champion;
@@ -15,8 +14,6 @@ Three kinds of events open:
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from modelwright.events import (
     AlertFailed,
@@ -49,45 +46,11 @@ from modelwright.events import (
     TransitionRefused,
     WebhookChanged,
     WebhookFailed,
-    Window,
 )
 
 _REASONS = 3
-_MANY = 4
-"""Windows of labels after a guess that show that it is no longer labels that are missing."""
 
 Severity = Literal["info", "warning", "critical"]
-
-
-class Guess(BaseModel):
-    """What is said of rows before their labels come, and how many labels came since.
-
-    Attributes:
-        version: of the model.
-        window: from when to when.
-        rows: how many.
-        labelled: labels that came of that window.
-        later: labels that came of later windows.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    version: int
-    window: Window
-    rows: int
-    labelled: int = 0
-    later: int = 0
-
-    def after(self, window: Window, rows: int) -> "Guess":
-        """Return it after labels of a window came; those of earlier windows say nothing of its rows."""
-        if window.start >= self.window.end:
-            return self.model_copy(update={"later": self.later + rows})
-        overlap = rows if window.end > self.window.start else 0
-        return self.model_copy(update={"labelled": self.labelled + overlap})
-
-    @property
-    def settled(self) -> bool:
-        """Whether labels tell now what it said: of most of its rows, or of many more that came after."""
-        return self.labelled * 2 >= self.rows or self.later >= _MANY * self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +61,12 @@ class Cause:
         subject: names the thing.
         text: one sentence with the figures.
         family: the beginning of the subject (with the slash) that some event closes as a whole.
-        guess: of which rows it speaks without their labels.
     """
 
     subject: str
     severity: Severity
     text: str
     family: str = ""
-    guess: Guess | None = None
 
 
 def _quality(event: QualityFailed) -> Cause:
@@ -195,8 +156,7 @@ def _estimated(event: PerformanceEstimated) -> Cause:
         f"{event.metric} of {event.model} version {event.version} is estimated at {figures} by {event.estimator}, "
         f"after {event.reference:.3f}; no label says so yet. It assumes: {event.assumes}"
     )
-    guess = Guess(version=event.version, window=event.window, rows=event.rows)
-    return Cause(_estimate(event), "warning", text, estimates(event.model), guess)
+    return Cause(_estimate(event), "warning", text, _estimates(event.model))
 
 
 def _unfair(event: FairnessBroken) -> Cause:
@@ -218,10 +178,10 @@ def _unalerted(event: AlertFailed) -> Cause:
 
 
 def _estimate(event: PerformanceEstimated) -> str:
-    return f"{estimates(event.model)}{event.estimator}/{event.metric}"
+    return f"{_estimates(event.model)}{event.estimator}/{event.metric}"
 
 
-def estimates(model: str) -> str:
+def _estimates(model: str) -> str:
     """Return the family of what is estimated of a model."""
     return f"model/{model}/estimate/"
 
@@ -240,7 +200,7 @@ def _succeeded(event: RolloutPromoted | AliasChanged) -> tuple[str, ...]:
     if isinstance(event, AliasChanged) and (event.alias != "champion" or event.version == event.previous):
         return ()
     model = f"model/{event.model}/"
-    gone = (f"{model}performance", estimates(event.model), f"{model}fairness/")
+    gone = (f"{model}performance", _estimates(event.model), f"{model}fairness/")
     return gone if isinstance(event, AliasChanged) and event.version is None else (*gone, f"{model}rollback/")
 
 

@@ -29,8 +29,8 @@ from pydantic import Field
 
 from modelwright.context import Call
 from modelwright.errors import NotFound, Refused
-from modelwright.events import Delivery, IncidentClosed, IncidentOpened, PerformanceMeasured
-from modelwright.insights.causes import CLOSES, OPENS, Cause, Guess, estimates
+from modelwright.events import Delivery, IncidentClosed, IncidentOpened
+from modelwright.insights.causes import CLOSES, OPENS, Cause
 from modelwright.log import Happened, Log, stream_of
 from modelwright.protocol import Message
 from modelwright.storage import Absent, Is, Item, Key, Put, TableName, Tables, every
@@ -51,22 +51,6 @@ def follow(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
         known = _get(call, cause.subject, tables)
         kind = _recording if cause.severity == "info" else _opening
         events, writes = kind(delivery, call, cause, known, tables)
-    log.commit(call, events, writes, delivery=delivery, table=TABLE)
-
-
-def settle(delivery: Delivery, call: Call, *, tables: Tables, log: Log) -> None:
-    """Close what was estimated of a model's rows once labels tell: whether it is bad, they say themselves."""
-    event: PerformanceMeasured = delivery.event
-    labelled = {performance.version: performance.rows for performance in event.performances}
-    events, writes = [], []
-    for item in every(tables, TABLE, _partition(call), prefix=estimates(event.model)):
-        guess = Guess.model_validate_json(item["guess"]) if item["open"] and item.get("guess") else None
-        if guess is None or not (rows := labelled.get(guess.version, 0)):
-            continue
-        guess = guess.after(event.window, rows)
-        ended = _ended(item) if guess.settled else {}
-        events += [_closed(call, item, "labels came, which tell from here on")] if ended else []
-        writes.append(_put(item, guess=guess.model_dump_json(), **ended))
     log.commit(call, events, writes, delivery=delivery, table=TABLE)
 
 
@@ -181,8 +165,7 @@ def _opened(delivery: Delivery, call: Call, cause: Cause) -> tuple[Happened, dic
 
 
 def _newest(identity: str, cause: Cause) -> dict[str, Any]:
-    guess = {"guess": cause.guess.model_dump_json()} if cause.guess else {}
-    return {"opened": identity, "last_text": cause.text, **guess}
+    return {"opened": identity, "last_text": cause.text}
 
 
 def _ended(item: Item) -> dict[str, Any]:
