@@ -1,5 +1,6 @@
 """monitor: judges uploads, measures performance, and shows both to people."""
 
+from contextlib import ExitStack
 from functools import cache, partial
 from typing import Any
 
@@ -93,10 +94,11 @@ def whole(request: Request, name: str, default: int) -> int:
 
 
 def close(_: ScheduleDue, call: Call, wiring: Wiring) -> None:
-    close_windows(
-        call, tables=wiring.tables, log=wiring.log, blobs=wiring.blobs, detector=partial(plugin, "detectors"),
-        cache=wiring.cache,
-    )  # fmt: skip
+    kept = {"tables": wiring.tables, "blobs": wiring.blobs}
+    with ExitStack() as last:  # each has its turn, whatever becomes of the others
+        last.callback(performance.look_again, call, log=wiring.log, **kept)
+        last.callback(performance.pack, call, **kept)
+        close_windows(call, log=wiring.log, detector=partial(plugin, "detectors"), cache=wiring.cache, **kept)
 
 
 def quarantined(request: Request, wiring: Wiring) -> object:

@@ -187,7 +187,7 @@ def calibration_curve(labels: ArrayLike, scores: ArrayLike) -> Iterator[tuple[fl
         yield float(p[rows].mean()), float(y[rows].mean()), int(rows.sum())
 
 
-def seasonal_naive(labels: ArrayLike, times: ArrayLike, series: ArrayLike, season: int) -> float:
+def seasonal_naive(labels: ArrayLike, times: ArrayLike, series: ArrayLike, season: int, *, first: int = 0) -> float:
     """Return the mean absolute error of forecasting each series by its own value ``season`` steps before; NaN if none.
 
     Args:
@@ -195,12 +195,13 @@ def seasonal_naive(labels: ArrayLike, times: ArrayLike, series: ArrayLike, seaso
         times: by which a series is ordered.
         series: which one each row is of.
         season: in steps.
+        first: the rows before this one are of before: others are forecast from them, and they are not counted.
     """
     y = np.asarray(labels, dtype=np.float64)
     _, codes = np.unique(np.asarray(series), return_inverse=True)
     order = np.lexsort((np.asarray(times), codes))
     y, codes = y[order], codes[order]
-    same = codes[season:] == codes[:-season]
+    same = (codes[season:] == codes[:-season]) & (order[season:] >= first)
     return float(np.abs(y[season:] - y[:-season])[same].mean()) if same.any() else math.nan
 
 

@@ -192,7 +192,7 @@ class _Session:
                 for row in page_.get("Contents", []):
                     body = s3.get_object(Bucket=bucket, Key=row["Key"])["Body"].read()
                     tables.append(pq.read_table(io.BytesIO(body), columns=SCHEMA.names).to_pandas())
-        logged = pd.concat(tables, ignore_index=True)
+        logged = pd.concat(tables, ignore_index=True).drop_duplicates()  # while the log is packed, rows lie twice
         renamed: pd.DataFrame = logged.rename(columns={"prediction_id": "flight_id", "role": "route"})
         return renamed
 

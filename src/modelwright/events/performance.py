@@ -67,6 +67,8 @@ class PerformanceMeasured(Event):
         quarantined: sources that feed the model and are in quarantine over this window; its scores may be
             wrong for that reason alone, so they let no rollout advance.
         segments: figures by values of the columns or expressions of the model's monitoring policy.
+        again: whether it was looked at before, and these are labels whose predictions came later.
+        reason: why there is nothing to join, where that is so: a column that holds no labels.
     """
 
     model: str
@@ -80,6 +82,8 @@ class PerformanceMeasured(Event):
     labelled_key: str = ""
     quarantined: tuple[str, ...] = ()
     segments: tuple[Performance, ...] = ()
+    again: bool = False
+    reason: str = ""
 
 
 class PerformanceDegraded(Event):
@@ -95,14 +99,16 @@ class PerformanceDegraded(Event):
 
 
 class PerformanceEstimated(Event):
-    """How a version probably does, before labels come.
+    """How a version probably does, before labels come, or that this is no longer asked, because they came.
 
     Attributes:
         estimator: ``cbpe`` or ``dle``.
+        metric: the figure by which it is judged.
         rows: predictions of the window.
         reference: the figure on the labelled rows that the estimator was fitted on.
         degraded: whether the whole interval is beyond the bound of those rows.
         assumes: what has to hold for the estimate to be true.
+        metrics: every figure that was estimated, by name.
     """
 
     model: str
@@ -115,6 +121,7 @@ class PerformanceEstimated(Event):
     reference: float
     degraded: bool
     assumes: str
+    metrics: dict[str, Estimate] = Field(default_factory=dict)
 
 
 class FairnessBroken(Event):
@@ -133,11 +140,18 @@ class FairnessBroken(Event):
 
 
 class FairnessRestored(Event):
-    """A group and metric that were broken are within the tolerance again."""
+    """A group and metric that were broken are within the tolerance again, or nobody asks any more.
+
+    Attributes:
+        version: that was unfair; 0 where nobody noted that.
+        reason: why nobody asks any more, where that is so.
+    """
 
     model: str
     group: str
     metric: str
+    version: int = 0
+    reason: str = ""
 
 
 class AttributionDrifted(Event):

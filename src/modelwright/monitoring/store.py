@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict
 from modelwright.errors import NotFound
 from modelwright.events import ColumnDrift, Finding, PerformanceMeasured, Window
 from modelwright.monitoring.documents import Profile
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.storage import Absent, Anything, Condition, Delete, Exists, Is, Item, Key, Put, Tables, Write, every
 
 
@@ -119,20 +120,6 @@ class KeptProfile(_Document):
     packed: bytes = b""
 
 
-class DriftVotes(_Document):
-    """Of each column and detector, whether it moved in the newest windows, oldest first.
-
-    Attributes:
-        newest: end of the newest window that voted; files of earlier windows have no vote any more.
-        since: of those that moved in any of the newest windows, the start of the first window of this run.
-    """
-
-    version: int = 0
-    newest: datetime = datetime.min.replace(tzinfo=UTC)
-    votes: dict[str, tuple[bool, ...]] = {}
-    since: dict[str, datetime] = {}
-
-
 class JudgedWindow(_Document):
     """The drift verdict on a window, for people and for the windows after it.
 
@@ -176,21 +163,34 @@ class LabelledFile(_Document):
     """Labels of one upload, joined with predictions.
 
     Attributes:
+        window: of the upload.
         rows: labelled rows per version (as text, because JSON has no other keys).
         spoiled: whether what was predicted lacked data in quarantine, so that it says nothing about the model.
+        predicted: the days on which the predictions lie that it may hold; None: nobody knows.
     """
 
     window: Window
     key: str
     rows: dict[str, int]
     spoiled: bool = False
+    predicted: Window | None = None
+
+    @property
+    def end(self) -> datetime:
+        """The end of its window or of its predictions, whichever is later."""
+        return self.window.end if self.predicted is None else max(self.window.end, self.predicted.end)
 
 
 class Measured(_Document):
-    """A measured window, for people."""
+    """A measured window, for people.
+
+    Attributes:
+        text: what could not be done.
+    """
 
     at: datetime
     measured: PerformanceMeasured
+    text: str = ""
 
 
 # --- uploads -----------------------------------------------------------------------------
@@ -202,9 +202,16 @@ def upload_outcome(tables: Tables, workspace: str, key: str, version: str) -> st
     return None if item is None else str(item["outcome"])
 
 
-def put_upload(workspace: str, key: str, version: str, outcome: str) -> Write:
+def left_to_close(tables: Tables, workspace: str, key: str, version: str) -> tuple[str, ...]:
+    """Return the quarantines that an object version ends, which had no room in its transaction."""
+    item = tables.get("monitoring", upload_key(workspace, key, version)) or {}
+    return tuple(item.get("closes", ()))
+
+
+def put_upload(workspace: str, key: str, version: str, outcome: str, closes: Sequence[str] = ()) -> Write:
     """Remember that an object version was handled; once."""
-    return Put("monitoring", {**_named(upload_key(workspace, key, version)), "outcome": outcome}, Absent())
+    more = {"closes": list(closes)} if closes else {}
+    return Put("monitoring", {**_named(upload_key(workspace, key, version)), "outcome": outcome, **more}, Absent())
 
 
 def seen_content(tables: Tables, workspace: str, source: str, digest: str) -> SeenContent | None:
@@ -251,14 +258,16 @@ def profile_key(workspace: str, source: str, digest: str) -> str:
 def drift_votes(tables: Tables, workspace: str, source: str) -> DriftVotes:
     """Return the votes of the newest windows."""
     item = tables.get("monitoring", Key(_source(workspace, source), "DRIFT"))
-    return DriftVotes() if item is None else DriftVotes.model_validate_json(item["document"])
+    if item is None:
+        return DriftVotes()
+    return DriftVotes.unpacked(item["votes"]) if "votes" in item else DriftVotes.model_validate_json(item["document"])
 
 
 def put_drift_votes(workspace: str, source: str, votes: DriftVotes) -> Write:
     """Replace the votes; fails if they changed since they were read."""
     condition: Condition = Absent() if votes.version == 0 else Is("v", votes.version)
     following = votes.model_copy(update={"version": votes.version + 1})
-    item = {"v": following.version, "document": following.model_dump_json()}
+    item = {"v": following.version, "votes": following.packed()}
     return Put("monitoring", {**_named(Key(_source(workspace, source), "DRIFT")), **item}, condition)
 
 
@@ -375,7 +384,7 @@ def put_champion(workspace: str, model: str, champion: Champion, before: Champio
 
 
 def labelled_files(tables: Tables, workspace: str, model: str, since: datetime) -> tuple[LabelledFile, ...]:
-    """Return the labelled files whose windows end after a time, oldest first."""
+    """Return the labelled files of which windows or predictions end after a time, oldest first."""
     options = {"start": f"LABELS#{_stamp(since)}~", "end": "LABELS#~"}
     items = every(tables, "monitoring", _model(workspace, model), **options)
     return tuple(LabelledFile.model_validate_json(item["document"]) for item in items)
@@ -395,7 +404,7 @@ def put_labels_joined(workspace: str, model: str, before: int) -> Write:
 
 def put_labelled(workspace: str, model: str, digest: str, file: LabelledFile) -> Write:
     """Remember a labelled file; once per digest."""
-    key = Key(_model(workspace, model), f"LABELS#{_stamp(file.window.end)}#{digest}")
+    key = Key(_model(workspace, model), f"LABELS#{_stamp(file.end)}#{digest}")
     return Put("monitoring", {**_named(key), "document": file.model_dump_json()}, Absent())
 
 

@@ -5,7 +5,9 @@ on several days writes one object for each, so that a day's partition is all tha
 day, whenever it was asked: labels, which know the row's time alone, find it there. ``as_of`` is the time as
 of which a row was answered, ``asked_at`` when. Nothing that was logged is overwritten: what a repeat of a
 request says about a day that is in the log is what the log says. One row per (prediction, version); exactly
-one row of a prediction in a request has role ``champion`` or ``canary``: the one that answered.
+one row of a prediction in a request has role ``champion`` or ``canary``: the one that answered. Objects that are an
+hour old may be packed, many of a day in one below ``dt=<day>/packed/``: then the rows of a request lie there, under
+its id.
 
 Beside that stands what was asked, the request's columns by their names (by ``request_<name>`` where the log has
 a column of that name), and what the model was fed, as ``feature_<name>``: segments, attribution and estimates
@@ -41,6 +43,7 @@ SCHEMA = pa.schema(
     ]
 )
 _OF_LINES = SCHEMA.names[:5]
+_TRIES = 4
 FEATURE = "feature_"
 _REQUEST = "request_"
 _TAKEN = frozenset((*SCHEMA.names, "label"))
@@ -142,18 +145,41 @@ def write(
 
 
 def read(keys: Sequence[str], *, blobs: Blobs) -> Iterator[Scored]:
-    """Yield the lines of log objects; raises ``NotFound``."""
+    """Yield the lines of log objects, wherever they lie by now; raises ``NotFound``."""
     for key in keys:
-        table = pq.read_table(io.BytesIO(blobs.get("lake", key).body), columns=_OF_LINES)
-        for row in table.to_pylist():
-            yield Scored(**row)
+        try:
+            yield from _lines(blobs.get("lake", key).body)
+        except NotFound:
+            yield from _packed(key, blobs)
+
+
+def _lines(body: bytes, request: str = "") -> Iterator[Scored]:
+    chosen = [("request_id", "=", request)] if request else None
+    for row in pq.read_table(io.BytesIO(body), columns=_OF_LINES, filters=chosen).to_pylist():
+        yield Scored(**row)
+
+
+def _packed(key: str, blobs: Blobs) -> list[Scored]:
+    """Return the lines of an object that was packed; what is packed anew meanwhile is looked for again."""
+    folder, _, name = key.rpartition("/")
+    for _ in range(_TRIES):
+        for listed in list(blobs.list("lake", f"{folder}/packed/")):
+            try:
+                found = list(_lines(blobs.get("lake", listed.key).body, name.removesuffix(".parquet")))
+            except NotFound:
+                break
+            if found:
+                return found
+        else:
+            break
+    raise NotFound(f"{key} is not in the log, nor packed with others of its day")
 
 
 def _write_once(
     key: str, lines: Sequence[Scored], request: Request, inputs: Inputs | None, blobs: Blobs
 ) -> Sequence[Scored]:
     try:
-        before = list(read([key], blobs=blobs))
+        before = list(_lines(blobs.get("lake", key).body))
     except NotFound:
         blobs.put("lake", key, _parquet(lines, request, inputs))
         return lines

@@ -201,3 +201,36 @@ def test_what_cannot_be_measured_is_refused_when_it_is_declared(
 ) -> None:
     with pytest.raises(ValidationError, match=said):
         project(task, monitoring=monitoring)
+
+
+def test_forecasts_of_one_season_a_file_are_measured_against_the_season_before() -> None:
+    shop = Shop(project("forecasting", season=24))
+    for day in range(3):
+        rows = shop.rows(day, days=1, count=24)
+        rows.times = [START + timedelta(days=day, hours=hour) for hour in range(24)]
+        truth = np.sin(np.arange(24)) + 2.0 * day
+        shop.answer(rows, [float(s) for s in truth + 0.5])
+        (found,) = shop.label(rows, [float(y) for y in truth]).performances
+        assert ("mase" in found.metrics) is (day > 0)
+    assert found.metrics["mase"].value == pytest.approx(0.25)
+
+
+def test_another_champion_that_is_unfair_too_is_told_anew_and_what_nobody_asks_any_more_ends() -> None:
+    shop = Shop(project("classification", monitoring=fairness()))
+    shop.champion()
+    shop.classified(0, shop="south", extra=0.6, count=1500)
+    shop.champion(2, day=7)
+    rows = shop.rows(7, count=1500)
+    truth = 1 / (1 + np.exp(-2 * rows.size))
+    said = np.clip(truth + np.where(np.array(rows.shops) == "south", 0.6, 0.0), 0, 1)
+    shop.answer(rows, [float(s) for s in said], version=2)
+    shop.label(rows, [float(shop.rng.uniform() < p) for p in truth])
+    broken = shop.desk.events(FairnessBroken, MODEL, "PERFORMANCE")
+    restored = shop.desk.events(FairnessRestored, MODEL, "PERFORMANCE")
+    assert [one.version for one in broken] == [1, 2]
+    assert [(one.version, one.reason) for one in restored] == [(1, "version 2 is the champion now")]
+    shop.desk.apply(project("classification"))
+    shop.classified(14, count=1500)
+    (_, last) = shop.desk.events(FairnessRestored, MODEL, "PERFORMANCE")
+    assert (last.version, last.reason) == (2, "the policy does not compare it any more")
+    assert performance.history(shop.desk.call(), MODEL, tables=shop.desk.tables)["unfair"] == []

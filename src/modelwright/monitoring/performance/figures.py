@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 
 from modelwright import taskmetrics
 from modelwright.events import CalibrationPoint, Comparison, Estimate, Performance
-from modelwright.monitoring.performance.joining import codes_of, days_of
+from modelwright.monitoring.performance.joining import days_of
+from modelwright.monitoring.performance.logbook import codes_of, stacked
 from modelwright.project import Model, Project
 from modelwright.statistics import Interval
 
+_LABELS = pa.schema([pa.field("prediction_id", pa.string()), pa.field("label", pa.float64())])
 ROLES = ("champion", "canary", "shadow")
 Rows = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -54,6 +56,7 @@ class Scored:
         roles: index into ``ROLES`` (-1: not scored).
         champions: versions that answered as champion, the most frequent first.
         asked: of each label, what was asked and fed, as far as it was logged.
+        before: labelled rows of before, for what rests on the season before; None where there are none.
     """
 
     versions: tuple[int, ...]
@@ -64,9 +67,10 @@ class Scored:
     days: npt.NDArray[np.int64]
     asked: pa.Table
     shape: Shape
+    before: pa.Table | None = None
 
     @classmethod
-    def of(cls, joined: pa.Table, champion: int | None, shape: Shape) -> "Scored":
+    def of(cls, joined: pa.Table, champion: int | None, shape: Shape, before: pa.Table | None = None) -> "Scored":
         """Arrange joined rows; ``champion`` is the one heard of, which may have answered nobody (canary at 100 %)."""
         _, first, column = np.unique(codes_of(joined.column("prediction_id")), return_index=True, return_inverse=True)
         version = joined.column("version").to_numpy()
@@ -85,7 +89,7 @@ class Scored:
             champions = [champion]
         asked = joined.take(pa.array(first))
         labels = np.asarray(asked.column("label").to_numpy(), dtype=np.float64)
-        return cls(versions, labels, scores, roles, tuple(champions), days_of(asked), asked, shape)
+        return cls(versions, labels, scores, roles, tuple(champions), days_of(asked), asked, shape, before)
 
     @property
     def everything(self) -> Rows:
@@ -143,10 +147,16 @@ class Scored:
         if self.shape.time not in names or not set(self.shape.series) <= set(names):
             return math.nan
         some = self.asked.filter(pa.array(rows))
+        first = 0
+        if self.before is not None:
+            known = list(dict.fromkeys(("prediction_id", "label", self.shape.time, *self.shape.series)))
+            others = _once(self.before, some.column("prediction_id"))
+            some, first = stacked([others, some.select(known)], _LABELS), others.num_rows
         keys = [codes_of(some.column(name)) for name in self.shape.series] or [np.zeros(some.num_rows, dtype=np.int64)]
         series = np.unique(np.stack(keys), axis=1, return_inverse=True)[1]
         times = some.column(self.shape.time).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
-        return taskmetrics.seasonal_naive(self.labels[rows], times, series, self.shape.season)
+        labels = np.asarray(some.column("label").to_numpy(), dtype=np.float64)
+        return taskmetrics.seasonal_naive(labels, times, series, self.shape.season, first=first)
 
     # --- comparisons ---------------------------------------------------------------------
 
@@ -196,6 +206,12 @@ class Scored:
 def spread_of(labels: Floats) -> float:
     """Return the 95th percentile of the distances of labels from their median: no outlier moves it."""
     return float(np.quantile(np.abs(labels - np.median(labels)), 0.95)) if len(labels) else 0.0
+
+
+def _once(before: pa.Table, now: pa.ChunkedArray) -> pa.Table:
+    """Return one row of each prediction of before, without those of now."""
+    others = before.filter(pc.invert(pc.is_in(before.column("prediction_id"), value_set=now.combine_chunks())))
+    return others.take(pa.array(np.unique(codes_of(others.column("prediction_id")), return_index=True)[1]))
 
 
 def _told(interval: Interval) -> bool:

@@ -7,17 +7,20 @@ fairness          ``WS#<ws>#MODEL#<model>``    ``FAIRNESS``                  get
 model artifact    ``WS#<ws>#MODEL#<model>``    ``ARTIFACT#<version>``        get
 estimating        ``WS#<ws>#MODEL#<model>``    ``ESTIMATING``                get
 estimated window  ``WS#<ws>#MODEL#<model>``    ``ESTIMATED#<end>#<start>``   newest
+labels to join    ``WS#<ws>#MODEL#<model>``    ``UNJOINED#<digest>``         all
 ================  ===========================  ============================  ========================
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict
 
 from modelwright.events import ModelVersionCreated, PerformanceEstimated, Window
 from modelwright.monitoring import store
-from modelwright.storage import Absent, Anything, Condition, Is, Put, Tables, Write
+from modelwright.storage import Absent, Anything, Condition, Delete, Is, Key, Put, Tables, Write, every
+
+_PAGE = 20
 
 
 class _Document(BaseModel):
@@ -28,10 +31,12 @@ class Standing(_Document):
     """Which groups are treated differently just now.
 
     Attributes:
+        version: which does so.
         broken: what is compared, as ``group metric``.
     """
 
     v: int = 0
+    version: int = 0
     broken: tuple[str, ...] = ()
 
 
@@ -77,11 +82,46 @@ class EstimatedWindow(_Document):
 
 
 class Progress(_Document):
-    """Up to which day a version's predictions were looked at."""
+    """Up to which day a version's predictions were looked at.
+
+    Attributes:
+        worse: the newest estimate of each estimator that says that the version got worse.
+    """
 
     v: int = 0
     version: int
     until: date
+    worse: tuple[PerformanceEstimated, ...] = ()
+
+
+class Unjoined(_Document):
+    """An upload with labels of which some have no prediction in the log.
+
+    Attributes:
+        source: of the upload.
+        upload_key: as people named it.
+        upload_version: of it.
+        digest: of its rows.
+        key: the object with them.
+        window: of their events.
+        until: when they are given up.
+        labels: how many have no prediction.
+        days: of the rows.
+        seen: what was in the log of their days when last looked, as a digest.
+        tries: how often they were joined.
+    """
+
+    source: str
+    upload_key: str
+    upload_version: str
+    digest: str
+    key: str
+    window: Window
+    until: datetime
+    labels: int = 0
+    days: tuple[date, ...] = ()
+    seen: str = ""
+    tries: int = 0
 
 
 def standing_of(tables: Tables, workspace: str, model: str) -> Standing:
@@ -135,6 +175,35 @@ def put_estimated(workspace: str, model: str, estimated: EstimatedWindow) -> Wri
     return Put("monitoring", {**key._asdict(), "document": estimated.model_dump_json()}, Anything())
 
 
+def unjoined(tables: Tables, workspace: str, model: str) -> list[Unjoined]:
+    """Return the uploads with labels that wait for their predictions."""
+    pk = store.model_key(workspace, model, "UNJOINED").pk
+    items = every(tables, "monitoring", pk, prefix="UNJOINED#")
+    return [Unjoined.model_validate_json(item["document"]) for item in items]
+
+
+def put_unjoined(workspace: str, model: str, waiting: Unjoined) -> Write:
+    """Let labels wait, or wait on."""
+    item = {**_unjoined(workspace, model, waiting.digest)._asdict(), "document": waiting.model_dump_json()}
+    return Put("monitoring", item, Anything())
+
+
+def forget_unjoined(workspace: str, model: str, digest: str) -> Write:
+    """Let labels wait no more; those that do not are no error."""
+    return Delete("monitoring", _unjoined(workspace, model, digest), Anything())
+
+
+def newest_labelled(tables: Tables, workspace: str, model: str, until: datetime) -> Iterator[store.LabelledFile]:
+    """Yield labelled files that end by a time, the newest first."""
+    pk, cursor = store.model_key(workspace, model, "LABELS").pk, ""
+    options = {"start": "LABELS#", "end": f"LABELS#{store.stamp(until)}~"}
+    while True:
+        page = tables.query("monitoring", pk, reverse=True, limit=_PAGE, cursor=cursor, **options)
+        yield from (store.LabelledFile.model_validate_json(item["document"]) for item in page.items)
+        if not (cursor := page.cursor):
+            return
+
+
 def first_labelled(tables: Tables, workspace: str, model: str) -> store.LabelledFile | None:
     """Return the labelled file of the earliest window; None if there is none yet."""
     pk = store.model_key(workspace, model, "LABELS").pk
@@ -147,6 +216,10 @@ def _versioned(workspace: str, model: str, sk: str, document: Standing | Progres
     following = document.model_copy(update={"v": before + 1})
     item = {"v": before + 1, "document": following.model_dump_json()}
     return Put("monitoring", {**store.model_key(workspace, model, sk)._asdict(), **item}, condition)
+
+
+def _unjoined(workspace: str, model: str, digest: str) -> Key:
+    return store.model_key(workspace, model, f"UNJOINED#{digest}")
 
 
 def _artifact(version: int) -> str:

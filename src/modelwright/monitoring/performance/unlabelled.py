@@ -6,7 +6,7 @@ needs. What was labelled meanwhile is left out: that was measured.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,8 @@ import pyarrow.compute as pc
 from modelwright.events import Window
 from modelwright.monitoring import store
 from modelwright.monitoring.performance.estimators import Answers
-from modelwright.monitoring.performance.joining import (
-    LABELLED,
-    codes_of,
-    days_of,
-    first_asked,
-    labelled_tables,
-    logged,
-    stacked,
-)
+from modelwright.monitoring.performance.joining import LABELLED, days_of, first_asked, labelled_tables, midnight
+from modelwright.monitoring.performance.logbook import codes_of, logged, stacked
 from modelwright.storage import Blobs
 
 FEATURE = "feature_"
@@ -50,7 +43,7 @@ class Waiting:
     @property
     def window(self) -> Window:
         """From when to when."""
-        return Window(start=_midnight(self.start), end=_midnight(self.until))
+        return Window(start=midnight(self.start), end=midnight(self.until))
 
 
 def waiting(
@@ -71,7 +64,7 @@ def waiting(
     start, parts, rows = since, [], 0
     for number in range(MOST_DAYS):
         day = since + timedelta(days=number)
-        if _midnight(day + timedelta(days=1)) > now:
+        if midnight(day + timedelta(days=1)) > now:
             return
         table = _without_labels(blobs, _of_day(blobs, place, version, day), labelled, day)
         parts.append(table)
@@ -79,6 +72,14 @@ def waiting(
         if rows >= min_rows:
             yield Waiting(stacked(parts, table.schema), start, day + timedelta(days=1))
             start, parts, rows = day + timedelta(days=1), [], 0
+
+
+def remaining(
+    blobs: Blobs, place: tuple[str, str], version: int, window: Window, labelled: Sequence[store.LabelledFile]
+) -> int:
+    """Return of how many predictions of a window, which is whole days, no label came yet."""
+    days = [window.start.date() + timedelta(days=n) for n in range((window.end - window.start).days)]
+    return sum(_without_labels(blobs, _of_day(blobs, place, version, day), labelled, day).num_rows for day in days)
 
 
 def known(blobs: Blobs, files: Sequence[store.LabelledFile], version: int) -> pa.Table:
@@ -127,14 +128,11 @@ def _of_day(blobs: Blobs, place: tuple[str, str], version: int, day: date) -> pa
 
 
 def _without_labels(blobs: Blobs, rows: pa.Table, files: Sequence[store.LabelledFile], day: date) -> pa.Table:
-    start, end = _midnight(day), _midnight(day + timedelta(days=1))
+    start, end = midnight(day), midnight(day + timedelta(days=1))
     for file in files:
-        if file.window.start < end and start < file.window.end:
+        predicted = file.predicted
+        if predicted is None or (predicted.start < end and start < predicted.end):
             (labels,) = labelled_tables(blobs, [file.key], ["prediction_id", "label"])
             told = pc.is_in(rows.column("prediction_id"), value_set=labels.column("prediction_id").combine_chunks())
             rows = rows.filter(pc.invert(told))
     return rows
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
