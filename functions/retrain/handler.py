@@ -9,7 +9,7 @@ from modelwright.context import PLATFORM, Call
 from modelwright.errors import InvalidInput, NotFound
 from modelwright.events import Delivery, ScheduleDue
 from modelwright.http import Request, Route
-from modelwright.retraining import deciding, jobs
+from modelwright.retraining import deciding, ending, jobs
 from modelwright.retraining.trainers import Trainer, job_named
 from modelwright.runtime import Function
 from modelwright.wiring import Wiring
@@ -41,7 +41,7 @@ def job_is_over(payload: dict[str, Any], wiring: Wiring) -> dict[str, str]:
 
 def schedule(due: ScheduleDue, call: Call, wiring: Wiring) -> None:
     jobs.watch_all(call, **_jobs(wiring))
-    deciding.follow_schedule(call, f"{due.name}/{due.at.isoformat()}", **_deciding(wiring))
+    ending.follow_schedule(call, f"{due.name}/{due.at.isoformat()}", **_deciding(wiring))
 
 
 def request(asked: Request, wiring: Wiring) -> dict[str, Any]:
@@ -76,7 +76,6 @@ handler = Function(
     consumers={
         events.QualityFailed: partial(note, deciding.note_quarantine),
         events.QuarantineReleased: partial(note, deciding.note_quarantine),
-        events.RepairReverted: partial(note, deciding.note_quarantine),
         events.ModelVersionCreated: partial(note, deciding.note_version),
         events.AliasChanged: partial(follow, deciding.note_champion),
         events.RolloutStarted: partial(follow, deciding.note_rollout),
@@ -88,8 +87,8 @@ handler = Function(
         events.PerformanceEstimated: partial(follow, deciding.follow_estimated),
         events.TrainingRequested: partial(start, jobs.start),
         events.TrainingPaused: partial(start, jobs.resume),
-        events.TrainingCompleted: partial(follow, deciding.settle),
-        events.TrainingFailed: partial(follow, deciding.settle),
+        events.TrainingCompleted: partial(follow, ending.settle),
+        events.TrainingFailed: partial(follow, ending.settle),
     },
     schedules={"retrain": schedule},
     raw=job_is_over,

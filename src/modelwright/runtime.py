@@ -151,6 +151,7 @@ class Function:
             raise errors.InvalidInput(f"{self.name} does not understand this payload: {sorted(event)}")
         if (left := getattr(context, "get_remaining_time_in_millis", None)) is not None:
             self.wiring.remaining_s = lambda: left() / 1000
+        self.wiring.invocation = str(getattr(context, "aws_request_id", ""))
         try:
             answer, outcome = self._raw(event, self.wiring), "done"
         except errors.Unauthenticated as error:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from modelwright import plugins
 from modelwright.adapters.featurestore import FeatureStore
@@ -22,6 +23,7 @@ from modelwright.retraining.workshop import Workshop
 from modelwright.teamcode import loader
 from modelwright.wiring import Settings, Wiring
 
+_JOB = "job"
 _MEMORY = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 
 
@@ -31,12 +33,13 @@ def flavor(name: str) -> Flavor:
     return made
 
 
-def workshop(workspace: str, wiring: Wiring, *, price_per_hour: float | None = None) -> Workshop:
+def workshop(workspace: str, wiring: Wiring, owner: str, *, price_per_hour: float | None = None) -> Workshop:
     """Return what a training of a workspace works with.
 
     Args:
         workspace: whose project.
         wiring: the stores.
+        owner: of attempts; the same for each repetition of one that was killed.
         price_per_hour: of the machine, in US dollars, where it is not Lambda's.
 
     Raises:
@@ -57,15 +60,17 @@ def workshop(workspace: str, wiring: Wiring, *, price_per_hour: float | None = N
         price_per_hour=price_per_hour,
         remaining=wiring.remaining_s,
         reopen=sets.reopen,
+        owner=owner,
     )
 
 
 def run(payload: dict[str, Any], wiring: Wiring) -> dict[str, Any]:
     """Do a training, or the step of one that ``payload`` names."""
     workspace, training_id = str(payload["workspace"]), str(payload["training_id"])
-    shop = workshop(workspace, wiring)
-    if step := payload.get("step"):
-        return steps.take(workspace, training_id, str(step), payload, shop)
+    if step := str(payload.get("step", "")):
+        shop = workshop(workspace, wiring, steps.owner_of(step, payload))
+        return steps.take(workspace, training_id, step, payload, shop)
+    shop = workshop(workspace, wiring, wiring.invocation or uuid4().hex)
     return {"outcome": training.train(workspace, training_id, shop)}
 
 
@@ -76,7 +81,9 @@ def main(arguments: Sequence[str] | None = None, *, wiring: Wiring | None = None
     parser.add_argument("--training-id", required=True)
     parser.add_argument("--price-per-hour", type=float, required=True, help="of this machine, in US dollars")
     given = parser.parse_args(arguments)
-    shop = workshop(given.workspace, wiring or Wiring(Settings.read(os.environ)), price_per_hour=given.price_per_hour)
+    stores = wiring or Wiring(Settings.read(os.environ))
+    # A service runs one container of a job at a time, and another one when the first was killed.
+    shop = workshop(given.workspace, stores, _JOB, price_per_hour=given.price_per_hour)
     outcome = training.train(given.workspace, given.training_id, shop)
     sys.stdout.write(f"training {given.training_id}: {outcome}\n")
     return 0

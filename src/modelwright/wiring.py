@@ -74,6 +74,7 @@ class Wiring:
 
     Attributes:
         remaining_s: seconds until this invocation is stopped.
+        invocation: what Lambda calls this one, and its repetitions should it be killed; empty where nobody says.
     """
 
     def __init__(self, settings: Settings, *, tables: Tables | None = None, blobs: Blobs | None = None) -> None:
@@ -84,6 +85,7 @@ class Wiring:
         self._projects: dict[str, tuple[Project, float]] = {}
         self.meter = Meter()
         self.remaining_s: Callable[[], float] = lambda: math.inf
+        self.invocation = ""
 
     @cached_property
     def tables(self) -> Tables:

@@ -18,7 +18,7 @@ from modelwright.events import (
     TrainingRequested,
     Window,
 )
-from modelwright.retraining import deciding, store, triggers
+from modelwright.retraining import deciding, ending, store, triggers
 from modelwright.retraining.store import Training
 from modelwright.retraining.trainers import Job, Trainer
 from modelwright.retraining.triggers import Trigger
@@ -117,7 +117,7 @@ def ask(stage: Stage, reason: str = "new code", call: Call | None = None) -> dic
 
 
 def schedule(stage: Stage, *, hours: float = 0) -> None:
-    deciding.follow_schedule(
+    ending.follow_schedule(
         stage.call,
         f"retrain/{stage.now}",
         wall=WALL + timedelta(hours=hours),
@@ -166,7 +166,7 @@ def end(stage: Stage, *, cost: float = 0.02, failed: bool = False, gain: float |
         event = TrainingFailed(training_id=running.training_id, model="flights", reason="no labels", cost=cost)
     status = "failed" if failed else "completed"
     stage.tables.write([store.put_training(WS, running.having(status=status))])
-    note(stage, deciding.settle, event)
+    note(stage, ending.settle, event)
 
 
 def refusals(stage: Stage) -> tuple[str, ...]:

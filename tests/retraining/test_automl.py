@@ -1,8 +1,13 @@
 """The built-in search: by time, for the money there is, and to the same end however often it is stopped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
+from queue import Queue
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import numpy as np
@@ -17,14 +22,17 @@ from modelwright.events import TrainingCompleted, TrainingFailed, TrainingPaused
 from modelwright.flavors import open_model
 from modelwright.project import Model, Project
 from modelwright.retraining import automl, pipelines, search
-from modelwright.retraining.automl import Rows, Search, Stopwatch
+from modelwright.retraining.attempts import Runner
+from modelwright.retraining.automl import Rows, Search, Stopwatch, Winner
 from modelwright.retraining.search import Fit, Plan, Proposal
 from modelwright.retraining.training import train
 from modelwright.retraining.workshop import Examples, Workshop
-from retraining.stage import WS, Stage, project
+from modelwright.storage import Item
+from retraining.stage import WALL, WS, Stage, project
 from retraining.test_training import Sets, completed, flavors, requested, shop
 
 ID = "01TRAINING"
+ME = Runner("invocation", lambda: WALL, WALL)
 QUICK = {"kinds": ["linear", "naive_bayes"], "candidates": 6, "eta": 2, "min_rows": 300}
 
 
@@ -36,7 +44,7 @@ def searching(**said: Any) -> Project:
 
 def bench(stage: Stage, sets: Sets, **said: Any) -> Workshop:
     """A shop whose seconds are counted calls, so that what is measured is the same each time."""
-    return replace(shop(stage, sets), project=searching(**said), clock=ticking())
+    return replace(shop(stage, sets), project=searching(**said), clock=ticking(), owner="invocation")
 
 
 def ticking(seconds: float = 0.01) -> Callable[[], float]:
@@ -141,11 +149,98 @@ def test_two_that_paused_at_the_same_place_are_followed_by_one() -> None:
     assert len([event for event in stage.happened() if isinstance(event, TrainingPaused)]) == 1
 
 
+def test_a_training_that_is_delivered_three_times_at_once_trains_once(whole: TrainingCompleted) -> None:
+    """The first waits in the middle of a fit until the others came, and has the next work to itself."""
+    stage = Stage()
+    identity, outcomes = asked(stage), Queue[str]()
+    there, others = Event(), Event()
+
+    def late() -> float:  # the clock is asked when a fit begins and when it ends
+        if search.load_fits(stage.tables, WS, identity) == {} and marks(stage, identity):
+            there.set()
+            assert others.wait(20)
+        return next(ticks)
+
+    ticks = (number * 0.01 for number in count())
+
+    def run(owner: str, clock: Callable[[], float]) -> None:
+        made = replace(bench(stage, Sets(1500)), owner=owner, clock=clock)
+        outcomes.put(train(WS, identity, made))
+
+    first = Thread(target=run, args=("a", late))
+    first.start()
+    assert there.wait(20)
+    rest = [Thread(target=run, args=(owner, ticking())) for owner in "bc"]
+    for thread in rest:
+        thread.start()
+    for thread in rest:
+        thread.join()
+    others.set()
+    first.join()
+    assert [outcomes.get() for _ in range(3)] == ["runs elsewhere", "runs elsewhere", "completed"]
+    assert same(completed(stage), whole)
+    assert {mark["times"] for mark in marks(stage, identity)} == {1}
+
+
+def marks(stage: Stage, identity: str) -> Sequence[Item]:
+    """Return what of a search was ever begun."""
+    return stage.tables.query("retraining", f"WS#{WS}#SEARCH#{identity}", prefix="MARK").items
+
+
+def test_three_that_come_at_once_in_whatever_order_give_one_model(whole: TrainingCompleted) -> None:
+    for delay in range(3):
+        stage = Stage()
+        identity = asked(stage)
+        start = Barrier(3)
+
+        def run(owner: str, stage: Stage = stage, identity: str = identity, start: Barrier = start) -> str:
+            start.wait(20)
+            return train(WS, identity, replace(bench(stage, Sets(1500)), owner=owner))
+
+        with ThreadPoolExecutor(3) as pool:
+            outcomes = list(pool.map(run, "abc"))
+        assert "completed" in outcomes, delay
+        assert len(stage.happened()) == 1
+        assert same(completed(stage), whole)
+
+
+def test_only_who_is_late_or_comes_again_counts_as_killed() -> None:
+    stage = Stage()
+    now = [WALL]
+    soon = WALL + timedelta(minutes=15)
+    one, other = (Runner(owner, lambda: now[0], soon) for owner in "ab")
+    begin = partial(search.begin, stage.tables, WS, ID, "FIT#00#0000")
+    assert [begin(one), begin(other), begin(other)] == ["begun", "held", "held"]
+    now[0] = soon
+    assert [begin(other), begin(one)] == ["begun", "killed"]
+
+
+def test_what_a_killed_attempt_took_is_booked_with_its_repetition() -> None:
+    tables = Interrupted()
+    stage = Stage(tables=tables)
+    identity, minutes = asked(stage), count()
+
+    def wall() -> datetime:
+        return WALL + timedelta(minutes=next(minutes))
+
+    def shop_of() -> Workshop:
+        return replace(bench(stage, Sets(1500)), wall=wall, remaining=lambda: 120.0)
+
+    tables.dies_before = 12
+    with pytest.raises(Killed):
+        train(WS, identity, shop_of())
+    tables.dies_before = -1
+    assert search.load_fits(stage.tables, WS, identity), "of which the fits are counted once"
+    assert train(WS, identity, shop_of()) == "completed"
+    assert completed(stage).seconds == pytest.approx(60, abs=0.5), "a minute passed until the repetition"
+    assert completed(stage).cost == pytest.approx(60 * bench(stage, Sets(1500)).rate, rel=0.01)
+
+
 def test_what_kills_its_function_twice_is_left_out() -> None:
     stage, sets = Stage(), Sets(1500)
     identity = asked(stage)
     for _ in range(2):
-        assert search.begin(stage.tables, WS, identity, "FIT#00#0000")
+        assert search.begin(stage.tables, WS, identity, "FIT#00#0000", ME) == "begun"
     assert train(WS, identity, bench(stage, sets)) == "completed"
     event = completed(stage)
     assert "killed twice" in event.candidates[-1].text
@@ -157,7 +252,7 @@ def test_a_winner_that_kills_its_function_twice_fails_the_training() -> None:
     stage, sets = Stage(), Sets(1500)
     identity = asked(stage)
     for _ in range(2):
-        search.begin(stage.tables, WS, identity, "FINAL")
+        search.begin(stage.tables, WS, identity, "FINAL", ME)
     assert train(WS, identity, bench(stage, sets)) == "failed"
     failed = stage.happened()[-1]
     assert isinstance(failed, TrainingFailed)
@@ -289,9 +384,9 @@ def test_every_kind_of_model_takes_numbers_texts_and_gaps(task: str) -> None:
     model = Model.model_validate({**common, "task": task, "label": label, "retraining": policy})
     plan = automl.planned(model, seen, seen, 1e6)
     stage = Stage()
-    on = Search(stage.tables, WS, ID, plan, task == "classification", lambda: 1e9, ticking())
+    on = Search(stage.tables, WS, ID, plan, task == "classification", lambda: 1e9, ticking(), ME)
     best = on.advance(seen, 7, Stopwatch(ticking()))
-    assert best is not None
+    assert isinstance(best, Winner)
     assert [one.text for one in best.candidates if one.metric is None] == []
     baseline = 0.25 if task == "classification" else float(np.std(seen.labels))
     assert best.candidates[0].metric is not None

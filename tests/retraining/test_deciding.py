@@ -2,11 +2,12 @@
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from modelwright.context import Call
-from modelwright.errors import Forbidden, InvalidInput, NotFound, Refused
+from modelwright.errors import Forbidden, InvalidInput, NotFound, PluginError, Refused
 from modelwright.events import (
     AliasChanged,
     ColumnDrift,
@@ -23,7 +24,8 @@ from modelwright.events import (
     TrainingStarted,
 )
 from modelwright.project import current_key
-from modelwright.retraining import deciding, jobs, store
+from modelwright.retraining import deciding, ending, jobs, store
+from modelwright.retraining.triggers import Trigger
 from modelwright.storage import Delete
 from retraining.hands import (
     TRIGGERS,
@@ -316,7 +318,7 @@ def test_a_training_that_never_ends_is_failed_by_the_schedule_in_wall_time(stage
     schedule(stage, hours=1.5)
     failed = stage.happened()[-1]
     assert isinstance(failed, TrainingFailed)
-    note(stage, deciding.settle, failed)
+    note(stage, ending.settle, failed)
     ledger = store.load_ledger(stage.tables, WS, "flights", "2013-03")
     assert (ledger.reserved, ledger.spent) == (0, 50_000)
     assert ask(stage)["training_id"]
@@ -358,3 +360,65 @@ def test_two_quarantines_and_their_ends_in_any_order_leave_no_veto() -> None:
         for place in order:
             note(stage, deciding.note_quarantine, said[place])
         assert store.open_quarantines(stage.tables, WS, ["weather"]) == ()
+
+
+# --- what is counted, and what goes wrong -------------------------------------------------
+
+
+def test_labels_that_join_no_prediction_are_no_new_data(stage: Stage) -> None:
+    stage.apply(project(triggers=("new_data",), min_new_labels=150, cooldown_days=0))
+    for joined in (0, 0, 100):
+        stage.pass_days(7)
+        follow(stage, deciding.follow_labels, measured(stage).model_copy(update={"joined": joined}))
+    assert stage.happened() == []
+    stage.pass_days(7)
+    follow(stage, deciding.follow_labels, measured(stage).model_copy(update={"joined": 50}))
+    assert isinstance(stage.happened()[0], TrainingRequested)
+
+
+def test_evidence_names_some_columns_and_counts_the_rest(stage: Stage) -> None:
+    for _ in range(12):
+        columns = tuple(drifted(f"{'c' * 300}{number}") for number in range(1000))
+        event = DriftDetected(source="weather", window=week(stage), reference="r", columns=columns)
+        note(stage, deciding.note_drift, event)
+    ask(stage)
+    reason = training(stage).reason
+    assert "and 990 more" in reason
+    assert len(reason) < 15_000
+
+
+def drifted(column: str) -> ColumnDrift:
+    return ColumnDrift(column=column, detector="ks", effect=1.0, floor=0.1, p_value=0.0, drifted=True)
+
+
+@pytest.mark.parametrize("trigger", ["nonsense", "broken"])
+def test_a_model_whose_trigger_fails_keeps_no_other_from_the_schedule(stage: Stage, trigger: str) -> None:
+    declared = project(triggers=("schedule",), cooldown_days=0)
+    flights = declared.models["flights"]
+    wrong = flights.model_copy(update={"retraining": flights.retraining.model_copy(update={"triggers": (trigger,)})})
+    stage.apply(declared.model_copy(update={"models": {"apples": wrong, "flights": flights, "pears": wrong}}))
+
+    def named(name: str) -> Trigger:
+        if name == "nonsense":
+            raise PluginError("there is no trigger nonsense")
+        return Broken() if name == "broken" else TRIGGERS[name]
+
+    options: dict[str, Any] = {"tables": stage.tables, "log": stage.log, "triggers": named}
+    for _ in range(3):  # as Lambda repeats what raises
+        with pytest.raises(PluginError, match=f"model apples: .*{trigger}.*; model pears: .*{trigger}"):
+            ending.follow_schedule(stage.call, "retrain/1", wall=WALL, **options)
+    assert [event.detail_type() for event in stage.happened()] == ["TrainingRequested"]
+
+
+class Broken:
+    """A trigger of somebody's that does not work."""
+
+    def fires(self, cause: Any, standing: Any, policy: Any, now: Any) -> str:
+        return str(1 // 0)
+
+
+def test_the_same_schedule_asks_once_however_often_it_comes(stage: Stage) -> None:
+    stage.apply(project(triggers=("schedule",), cooldown_days=0, queue=True, budget=9.0))
+    for _ in range(3):
+        schedule(stage)
+    assert [event.detail_type() for event in stage.happened()] == ["TrainingRequested"]

@@ -31,7 +31,7 @@ from modelwright.events import (
 )
 from modelwright.monitoring.degradation import Labelled, degradation_of
 from modelwright.project import MonitoringPolicy
-from modelwright.retraining import deciding
+from modelwright.retraining import deciding, ending
 from retraining.stage import WALL, Stage, project
 from retraining.test_training import completed_event
 
@@ -104,7 +104,7 @@ class Trading:
         self.trainings += 1
         self.version += 1
         ended = completed_event(self.requested()[-1].training_id, cost=0.01)
-        deciding.settle(self.stage.call, self.stage.delivery(ended), tables=self.stage.tables, log=self.stage.log)
+        ending.settle(self.stage.call, self.stage.delivery(ended), tables=self.stage.tables, log=self.stage.log)
         self.windows.clear()
         self.champion()
 

@@ -47,7 +47,6 @@ def retrain(stage: Stage) -> Function:
         "performance-measured",
         "quality-failed",
         "quarantine-released",
-        "repair-reverted",
         "rollout-promoted",
         "rollout-rolled-back",
         "rollout-started",

@@ -11,7 +11,7 @@ from support.http import handler_of, memory_wiring
 from modelwright.errors import InvalidInput, PluginError, Unavailable
 from modelwright.events import TrainingBilled, TrainingFailed, TrainingPaused, TrainingStarted
 from modelwright.log import Happened, stream_of
-from modelwright.retraining import deciding, jobs, store
+from modelwright.retraining import deciding, ending, jobs, store
 from modelwright.retraining.store import Training
 from modelwright.retraining.trainers import Job, Status, Trainer
 from retraining.stage import START, WALL, WS, Stage, project
@@ -87,7 +87,7 @@ def end(stage: Stage, identity: str, cost: float) -> None:
 
 def settle(stage: Stage) -> None:
     last = stage.delivery(stage.happened()[-1])
-    deciding.settle(stage.call, last, tables=stage.tables, log=stage.log)
+    ending.settle(stage.call, last, tables=stage.tables, log=stage.log)
 
 
 def training(stage: Stage, identity: str) -> Training:
@@ -167,7 +167,7 @@ def test_what_the_service_bills_is_booked_once_whoever_speaks_first(stage: Stage
     completed = stage.delivery(stage.happened()[-1])
     options: dict[str, Any] = {"tables": stage.tables, "log": stage.log}
     deeds: list[Callable[[], Any]] = [
-        lambda: deciding.settle(stage.call, completed, **options),
+        lambda: ending.settle(stage.call, completed, **options),
         lambda: watch(stage, identity, there),
     ]
     for deed in deeds if settled_first else reversed(deeds):
@@ -221,6 +221,31 @@ def test_a_training_that_paused_is_started_again_and_has_time_anew(stage: Stage)
     again = stage.delivery(TrainingPaused(training_id=identity, model="flights", done=4, seconds=9.0))
     jobs.resume(stage.call, again, wall=later, **options)
     assert len(there.started) == 2
+
+
+def test_one_pause_that_is_delivered_three_times_starts_its_training_once_more(stage: Stage) -> None:
+    there = Elsewhere()
+    identity = started(stage, there)
+    paused = stage.delivery(TrainingPaused(training_id=identity, model="flights", done=3, seconds=9.0))
+    options: dict[str, Any] = {"tables": stage.tables, "log": stage.log, "trainers": there.named}
+    for _ in range(3):
+        jobs.resume(stage.call, paused, wall=WALL, **options)
+    assert len(there.started) == 2
+
+
+def test_a_training_whose_record_changes_while_it_is_started_is_not_started_again(stage: Stage) -> None:
+    class Racing(Elsewhere):
+        def start(self, job: Job) -> str:
+            training = store.load_training(stage.tables, WS, job.training_id)
+            stage.tables.write([store.put_training(WS, training.having(done=7))])
+            return super().start(job)
+
+    there = Racing()
+    identity = started(stage, there)
+    paused = stage.delivery(TrainingPaused(training_id=identity, model="flights", done=3, seconds=9.0))
+    jobs.resume(stage.call, paused, tables=stage.tables, log=stage.log, trainers=there.named, wall=WALL)
+    assert len(there.started) == 2
+    assert (training(stage, identity).status, training(stage, identity).done) == ("started", 7)
 
 
 def test_retrain_is_told_the_end_of_a_job_by_its_name() -> None:

@@ -1,6 +1,7 @@
 """What speaks against a training, and what a training is expected to bring."""
 
 import math
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -8,18 +9,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from monitoring.healing.test_repairing import caller, ward_of
+from monitoring.healing.test_rules import lines
+from monitoring.healing.ward import Ward
 from scipy.stats import t as student
+from support.http import handler_of, memory_wiring
 
+from modelwright.errors import AlreadyHandled
 from modelwright.events import (
     AliasChanged,
     ModelVersionCreated,
     PerformanceEstimated,
     QuarantineReleased,
-    RepairReverted,
+    QuarantineRepaired,
     TrainingDeclined,
     TrainingRequested,
     Window,
 )
+from modelwright.governance.access import Grant
+from modelwright.log import stream_of
+from modelwright.monitoring import uploads
 from modelwright.project import Project
 from modelwright.retraining import deciding, gain, store
 from modelwright.retraining import policy as rules
@@ -77,24 +86,46 @@ def test_a_policy_without_the_veto_trains_in_spite_of_a_quarantine(stage: Stage)
     assert refusals(stage) == ()
 
 
-def test_a_repair_that_is_taken_back_vetoes_again_until_the_data_is_released(stage: Stage) -> None:
-    note(stage, deciding.note_quarantine, failed_quality(stage))
-    released = QuarantineReleased(source="weather", quarantine_id="q1", reason="repaired")
-    note(stage, deciding.note_quarantine, released)
-    reverted = RepairReverted(source="weather", quarantine_id="q1", repaired_key="k", reason="it was right")
-    note(stage, deciding.note_quarantine, reverted)
-    assert refusals(stage) == ("source weather is in quarantine (q1)",)
-    note(stage, deciding.note_quarantine, released.model_copy(update={"reason": "discarded"}))
+def test_a_repair_that_is_taken_back_vetoes_until_what_it_opened_again_is_released(stage: Stage) -> None:
+    """As monitoring tells it, of a file that was repaired, taken back and repaired once more."""
+    ward = ward_of()
+    ward.land("sales/9.csv", lines(degrees=lambda cell, n: repr((float(cell) - 32) * 5 / 9)))
+    ward.heal("sales")
+    (told,) = ward.events(QuarantineRepaired, "sales")
+    again = ward.revert(told.quarantine_id, call=caller(Grant(role="admin")))
+    hear(stage, ward)
+    assert refusals(stage) == (f"source weather is in quarantine ({again.id})",)
+    ward.repair(again.id, "unit_change")
+    hear(stage, ward)
+    assert uploads.quarantined(ward.call(), tables=ward.tables) == []
     assert refusals(stage) == ()
 
 
-def test_an_older_word_on_a_quarantine_changes_nothing(stage: Stage) -> None:
-    reverted = RepairReverted(source="weather", quarantine_id="q1", repaired_key="k", reason="it was right")
+def hear(stage: Stage, ward: Ward) -> None:
+    """Let retrain hear what it hears of a ward's source, as if that were the weather, in any order and again."""
+    known = {type_.detail_type(): type_ for type_ in handler_of("retrain", memory_wiring()).consumers}
+    told = [item.envelope for item in ward.log.read(stream_of(ward.workspace, "SOURCE", "sales"))]
+    for envelope in sorted((one for one in told if one.type in known), key=lambda one: -one.sequence):
+        event = known[envelope.type].model_validate({**envelope.data, "source": "weather", "window": None})
+        with suppress(AlreadyHandled):
+            note(stage, deciding.note_quarantine, event, sequence=envelope.sequence)
+
+
+def test_a_quarantine_that_ended_does_not_begin_when_that_is_told_late(stage: Stage) -> None:
     released = QuarantineReleased(source="weather", quarantine_id="q1", reason="repaired")
-    note(stage, deciding.note_quarantine, reverted, sequence=9)
-    note(stage, deciding.note_quarantine, released, sequence=8)
-    note(stage, deciding.note_quarantine, failed_quality(stage), sequence=7)
-    assert refusals(stage) == ("source weather is in quarantine (q1)",)
+    note(stage, deciding.note_quarantine, released)
+    note(stage, deciding.note_quarantine, failed_quality(stage))
+    note(stage, deciding.note_quarantine, released)
+    assert refusals(stage) == ()
+
+
+def test_a_decision_reads_no_quarantine_that_is_over(stage: Stage) -> None:
+    for number in range(30):
+        note(stage, deciding.note_quarantine, failed_quality(stage, identity=f"q{number}"))
+        released = QuarantineReleased(source="weather", quarantine_id=f"q{number}", reason="sent again")
+        note(stage, deciding.note_quarantine, released)
+    assert stage.tables.query("retraining", f"WS#{WS}#QUARANTINES").items == ()
+    assert refusals(stage) == ()
 
 
 def test_a_decision_that_did_not_see_a_quarantine_cannot_be_committed_after_it(stage: Stage) -> None:

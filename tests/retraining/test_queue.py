@@ -28,7 +28,7 @@ from modelwright.events import (
     TrainingRequested,
 )
 from modelwright.log import Happened, stream_of
-from modelwright.retraining import deciding, jobs, queue, store
+from modelwright.retraining import deciding, ending, jobs, queue, store
 from modelwright.retraining.trainers import Job, Trainer
 from modelwright.runtime import Function
 from retraining.hands import (
@@ -279,6 +279,32 @@ def test_who_waits_for_a_promotion_goes_on_when_the_new_champion_is_known(stage:
     assert declined.reasons == ("it no longer holds: worse",), "it was about the champion of before"
 
 
+def test_an_end_that_nobody_heard_is_booked_from_the_record_however_much_was_said_since(stage: Stage) -> None:
+    ask(stage)
+    running = training(stage).having(metric="auc", fall=0.1)
+    ended = completed(running, cost=0.03, gain=0.05)
+    write = store.put_training(WS, ending.over(running, ended, stage.now))
+    stage.log.commit(stage.call, [Happened(stream_of(WS, "TRAINING", "flights"), ended)], [write])
+    refused = TrainingDeclined(model="flights", trigger="manual", reasons=("busy",))
+    for _ in range(7):
+        happened = [Happened(stream_of(WS, "TRAINING", "flights"), refused) for _ in range(80)]
+        stage.log.commit(stage.call, happened)
+    schedule(stage)
+    assert ledger(stage) == (0, 30_000)
+    standing = store.load_standing(stage.tables, WS, "flights")
+    assert (standing.training, standing.trained, standing.failures) == ("", running.requested, 0)
+    assert standing.gains == (store.Gain(metric="auc", value=0.05, fall=0.1),)
+    note(stage, ending.settle, ended)
+    assert ledger(stage) == (0, 30_000), "and once only, should the event come after all"
+
+
+def book(stage: Stage) -> None:
+    """Book the running training, and nothing more."""
+    running = training(stage)
+    over = ending.over(running, completed(running), stage.now)
+    ending._book(stage.call, over, "event", stage.tables, stage.log)
+
+
 # --- killed half-way ---------------------------------------------------------------------
 
 
@@ -290,7 +316,7 @@ def test_killed_after_the_reservation_the_training_fails_and_nothing_stays_reser
     schedule(stage, hours=1.5)
     failed = stage.happened()[-1]
     assert isinstance(failed, TrainingFailed)
-    note(stage, deciding.settle, failed)
+    note(stage, ending.settle, failed)
     assert ledger(stage) == (50_000, 50_000), "the first counts as reserved, and the next one runs"
     assert said(stage) == ["Requested", "Queued", "Failed", "Requested"]
 
@@ -318,14 +344,14 @@ def test_a_training_whose_end_was_never_heard_is_booked_by_the_schedule(stage: S
     ask(stage)
     running = training(stage)
     ended: TrainingCompleted = completed(running, cost=0.03)
-    write = store.put_training(WS, running.having(status="completed"))
+    write = store.put_training(WS, ending.over(running, ended, stage.now))
     stage.log.commit(stage.call, [Happened(stream_of(WS, "TRAINING", "flights"), ended)], [write])
     assert ledger(stage) == (50_000, 0)
     schedule(stage)
     schedule(stage)
     assert ledger(stage) == (0, 30_000)
     assert standing(stage).training == ""
-    note(stage, deciding.settle, ended)
+    note(stage, ending.settle, ended)
     assert ledger(stage) == (0, 30_000), "the late word is booked no second time"
 
 
@@ -335,7 +361,7 @@ def test_killed_between_the_booking_and_the_next_decision_the_delivery_goes_on_w
     ask(stage)
     ask(stage, "the next")
     running = training(stage)
-    deciding._book(stage.call, stage.delivery(completed(running)), stage.tables, stage.log)  # and then the process dies
+    book(stage)  # and then the process dies
     assert said(stage) == ["Requested", "Queued"]
     stage.tables.write([store.put_training(WS, training(stage).having(status="completed"))])
     event = bus(stage.delivery(completed(running)))
@@ -346,7 +372,7 @@ def test_killed_between_the_booking_and_the_next_decision_the_delivery_goes_on_w
 def test_those_who_wait_while_nothing_runs_are_decided_by_the_schedule(stage: Stage) -> None:
     ask(stage)
     ask(stage, "the next")
-    deciding._book(stage.call, stage.delivery(completed(training(stage))), stage.tables, stage.log)
+    book(stage)
     schedule(stage)
     assert said(stage) == ["Requested", "Queued", "Requested"]
 
@@ -361,7 +387,7 @@ def test_a_trainer_that_does_not_exist_fails_the_training_at_once(stage: Stage) 
     failed = stage.happened()[-1]
     assert isinstance(failed, TrainingFailed)
     assert (failed.reason, failed.cost) == ("no plugin lambda of trainers", 0.0)
-    note(stage, deciding.settle, failed)
+    note(stage, ending.settle, failed)
     assert ledger(stage) == (0, 0)
 
 

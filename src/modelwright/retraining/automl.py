@@ -9,16 +9,17 @@ the same end.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modelwright.errors import InvalidInput, PluginError
+from modelwright.errors import InvalidInput, PluginError, Unavailable
 from modelwright.events import SearchCandidate
 from modelwright.flavors import single_thread
 from modelwright.project import Model
 from modelwright.retraining import pipelines, search
+from modelwright.retraining.attempts import Runner
 from modelwright.retraining.search import Fit, Metric, Plan, Position, Proposal, SearchOptions
 from modelwright.storage import Tables
 
@@ -33,6 +34,9 @@ MARGIN_S = 60.0
 
 SLACK = 1.5
 """A fit may take so many times what it is expected to."""
+
+Halt = Literal["short", "held"]
+"""Why a search goes on elsewhere: time is short, or somebody else is at it."""
 
 _VALIDATION = 0.2
 """The newest part, where the holdout's days are no good measure of one."""
@@ -94,6 +98,7 @@ class Search:
 
     Attributes:
         remaining: seconds that the function still has.
+        runner: who is at it.
     """
 
     tables: Tables
@@ -103,13 +108,14 @@ class Search:
     classify: bool
     remaining: Callable[[], float]
     clock: Callable[[], float]
+    runner: Runner
 
     def position(self) -> Position:
         """Return where it is."""
         return search.position(self.plan, self._fits())
 
-    def advance(self, seen: "Examples", holdout_days: int, watch: Stopwatch) -> Winner | None:
-        """Fit candidate after candidate to the end; None when time is short and another function must go on.
+    def advance(self, seen: "Examples", holdout_days: int, watch: Stopwatch) -> Winner | Halt:
+        """Fit candidate after candidate to the end, or say why not: time is short, or somebody else is at it.
 
         Raises:
             PluginError: no candidate could be fitted.
@@ -118,23 +124,33 @@ class Search:
         while not (at := search.position(self.plan, fits)).over:
             number = at.pending[0]
             if done and self._short(search.expected(self.plan, fits, at.rung, number)):
-                return None
+                return "short"
             rows = rows or Rows.of(seen, holdout_days, self.classify)
-            fits[at.rung, number] = self._fit(rows, at.rung, number, watch)
+            fit = self._fit(rows, at.rung, number, watch)
+            if fit is None:
+                return "held"
+            fits[at.rung, number] = fit
             done += 1
         if done and self._short(search.finishing(self.plan, fits)):
-            return None
+            return "short"
         return self._winner(fits, at)
 
     def attempt(self, seen: "Examples", holdout_days: int, rung: int, number: int, watch: Stopwatch) -> str:
-        """Fit one candidate in a rung, if it still has to be, and say what came of it."""
+        """Fit one candidate in a rung, if it still has to be, and say what came of it.
+
+        Raises:
+            Unavailable: somebody else is at it.
+        """
         fits = self._fits()
         if (rung, number) not in fits:
             at = search.position(self.plan, fits)
             if at.rung != rung or number not in at.pending:
                 return f"{self.plan.name(number)} is not wanted in rung {rung + 1}"
             rows = Rows.of(seen, holdout_days, self.classify)
-            fits[rung, number] = self._fit(rows, rung, number, watch)
+            made = self._fit(rows, rung, number, watch)
+            if made is None:
+                raise Unavailable(f"somebody else fits {self.plan.name(number)} in rung {rung + 1}")
+            fits[rung, number] = made
         fit = fits[rung, number]
         return fit.text if fit.value is None else f"{self.plan.metric} {fit.value:.6g}"
 
@@ -144,17 +160,31 @@ class Search:
     def _short(self, needed: float) -> bool:
         return self.remaining() < needed * SLACK + MARGIN_S
 
-    def _fit(self, rows: "Rows", rung: int, number: int, watch: Stopwatch) -> Fit:
+    def _begin(self, what: str) -> search.Begun:
+        return search.begin(self.tables, self.workspace, self.training_id, what, self.runner)
+
+    def _fit(self, rows: "Rows", rung: int, number: int, watch: Stopwatch) -> Fit | None:
+        """Return what came of a fit; None where somebody else is at it."""
         value, text, began = None, "", self.clock()
-        if not search.begin(self.tables, self.workspace, self.training_id, f"FIT#{rung:02}#{number:04}"):
+        begun = self._begin(f"FIT#{rung:02}#{number:04}")
+        if begun == "held":
+            return None
+        if begun == "killed":
             text = "the function was killed twice while it was fitted: it takes more memory or time than there is"
         else:
             try:
                 value = self._measured(rows, rung, number)
             except (PluginError, InvalidInput) as error:
                 text = str(error)[:300]
-        seconds = self.clock() - began
-        fit = Fit(rung=rung, number=number, value=value, text=text, seconds=seconds, billed=watch.lap())
+        fit = Fit(
+            rung=rung,
+            number=number,
+            value=value,
+            text=text,
+            seconds=self.clock() - began,
+            billed=watch.lap(),
+            attempt=self.runner.attempt_id,
+        )
         return search.keep_fit(self.tables, self.workspace, self.training_id, fit)
 
     def _measured(self, rows: "Rows", rung: int, number: int) -> float:
@@ -173,12 +203,15 @@ class Search:
             raise PluginError(f"its {self.plan.metric} is {value}")
         return float(f"{value:.{_DIGITS}g}")
 
-    def _winner(self, fits: dict[tuple[int, int], Fit], at: Position) -> Winner:
+    def _winner(self, fits: dict[tuple[int, int], Fit], at: Position) -> Winner | Halt:
         best = search.winner(self.plan, fits)
         if best is None:
             reasons = sorted({fit.text for fit in fits.values() if fit.text})
             raise PluginError(f"the search found no model that can be fitted: {'; '.join(reasons[:3])}")
-        if not search.begin(self.tables, self.workspace, self.training_id, "FINAL"):
+        begun = self._begin("FINAL")
+        if begun == "held":
+            return "held"
+        if begun == "killed":
             raise PluginError(
                 f"the function was killed twice while {self.plan.name(best)} was fitted to all rows: give the function "
                 "more memory, the policy a shorter window_days, or let a bigger machine do it (trainer_options.on)"

@@ -5,8 +5,7 @@ when the schedule is due: a training that ended and was not booked is booked, on
 wait are decided.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -26,27 +25,24 @@ from modelwright.events import (
     PerformanceMeasured,
     QualityFailed,
     QuarantineReleased,
-    RepairReverted,
     RolloutPromoted,
     RolloutRolledBack,
     RolloutStarted,
-    TrainingCompleted,
-    TrainingFailed,
 )
-from modelwright.log import Happened, Log, stream_of
+from modelwright.log import Log
 from modelwright.once import Once
 from modelwright.project import Model, load_current
 from modelwright.retraining import gain, queue, store
 from modelwright.retraining import policy as rules
 from modelwright.retraining.decision import Deciding, Desk, Triggers, circumstances
-from modelwright.retraining.store import AGES_KEPT, EVIDENCE_KEPT, GAINS_KEPT, MILLIONTHS, Quarantine, Standing
+from modelwright.retraining.store import AGES_KEPT, EVIDENCE_KEPT, MILLIONTHS, Quarantine, Standing
 from modelwright.retraining.triggers import Cause, Trigger
 from modelwright.storage import Tables, Write
 
-ABANDONED_AFTER = timedelta(hours=1)
-"""Of wall time: four times what Lambda lets a function run. Who trains longer says by when it is over."""
+_NAMES, _NAME_LENGTH = 10, 100
+"""Of the columns that drifted, so many are named as evidence, which becomes part of the reason to train."""
 _SEARCHED = 500
-"""How many events of a model's trainings are looked through for the end of one."""
+"""How many decisions are looked through for what came of a request."""
 
 
 class Order(BaseModel):
@@ -67,45 +63,35 @@ def trigger(name: str) -> Trigger:
 
 
 def note_quarantine(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
-    """Remember that a quarantine began, ended, or is in force again, in whichever order the words arrive.
+    """Remember that a quarantine began or ended, in whichever order the words arrive.
 
-    The standing of each model that the source feeds counts such words: a decision that did not see this one fails, and
-    is made anew.
+    A repair that is taken back begins another quarantine, with an id of its own. The standing of each model that the
+    source feeds counts such words: a decision that did not see this one fails, and is made anew.
     """
-    event: QualityFailed | QuarantineReleased | RepairReverted = delivery.event
+    event: QualityFailed | QuarantineReleased = delivery.event
     if isinstance(event, QualityFailed) and event.scope == "rows":
         return
     known = store.load_quarantine(tables, call.workspace, event.source, event.quarantine_id)
-    changed = _quarantined(known, event, delivery.envelope.sequence)
-    if changed is None:
-        return
-    writes: list[Write] = [store.put_quarantine(call.workspace, changed)]
+    if isinstance(event, QualityFailed):
+        if known is not None:
+            return
+        fresh = Quarantine(source=event.source, quarantine_id=event.quarantine_id, open=True, window=event.window)
+        writes = store.begin_quarantine(call.workspace, fresh)
+    else:
+        if known is not None and not known.open:
+            return
+        writes = store.end_quarantine(call.workspace, event.source, event.quarantine_id, known)
     identity = delivery.envelope.id
     counted = [s.told(identity, quarantines=s.quarantines + 1) for s in _fed(call, event.source, tables)]
     writes += [store.put_standing(call.workspace, standing) for standing in counted]
     log.commit(call, (), writes, delivery=delivery, table="retraining")
 
 
-def _quarantined(
-    known: Quarantine | None, event: QualityFailed | QuarantineReleased | RepairReverted, sequence: int
-) -> Quarantine | None:
-    """Return a quarantine as it is after a word on it; None where that changes nothing."""
-    fresh = Quarantine(source=event.source, quarantine_id=event.quarantine_id, open=True)
-    if isinstance(event, QualityFailed):
-        if known is None:
-            return fresh.having(window=event.window)
-        late = known.window is None and event.window is not None
-        return known.having(window=event.window) if late else None
-    if known is not None and sequence <= known.sequence:
-        return None
-    return (known or fresh).having(open=isinstance(event, RepairReverted), sequence=sequence)
-
-
 def note_version(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
     """Remember where a version's artifacts lie; a decision that did not see this fails, and is made anew."""
     event: ModelVersionCreated = delivery.event
     writes: list[Write] = [store.put_version(call.workspace, event)]
-    if event.model in _models(call, tables):
+    if event.model in models_of(call, tables):
         standing = store.load_standing(tables, call.workspace, event.model)
         writes.append(store.put_standing(call.workspace, standing.told(delivery.envelope.id)))
     log.commit(call, (), writes, delivery=delivery, table="retraining")
@@ -131,7 +117,7 @@ def note_champion(
             delivery.envelope.id, champion=event.version, champion_word=word, champion_since=call.now
         )
         log.commit(call, (), [store.put_standing(call.workspace, changed)])
-    _deciding(call, tables, log, triggers, wall).next(event.model)
+    deciding_of(call, tables, log, triggers, wall).next(event.model)
 
 
 def note_rollout(
@@ -156,13 +142,13 @@ def note_rollout(
         log.commit(call, (), [store.put_standing(call.workspace, standing)])
     promoted = isinstance(event, RolloutPromoted) and standing.champion != event.challenger
     if not promoted:
-        _deciding(call, tables, log, triggers, wall).next(event.model)
+        deciding_of(call, tables, log, triggers, wall).next(event.model)
 
 
 def note_drift(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> None:
     """Keep drift as evidence for the models that its source feeds; it starts nothing."""
     event: DriftDetected = delivery.event
-    columns = ", ".join(column.column for column in event.columns if column.drifted)
+    columns = _some(column.column for column in event.columns if column.drifted)
     text = f"{event.source} drifted in {event.window.start:%Y-%m-%d}/{event.window.end:%Y-%m-%d}: {columns}"
     writes: list[Write] = []
     for standing in _fed(call, event.source, tables):
@@ -174,13 +160,13 @@ def note_drift(call: Call, delivery: Delivery, *, tables: Tables, log: Log) -> N
 def follow_labels(
     call: Call, delivery: Delivery, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers
 ) -> None:
-    """Count labels that came, and ask the triggers whether there are enough."""
+    """Count labels that came for predictions, and ask the triggers whether there are enough."""
     event: PerformanceMeasured = delivery.event
     before = store.load_standing(tables, call.workspace, event.model)
     standing = _labelled(before, event.window.end, call.now)
-    standing = standing.told(delivery.envelope.id, labels_since=before.labels_since + event.labels)
+    standing = standing.told(delivery.envelope.id, labels_since=before.labels_since + event.joined)
     cause = Cause("labels", delivery.envelope.id)
-    _deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
+    deciding_of(call, tables, log, triggers, wall).decide(standing, cause, delivery)
 
 
 def follow_degraded(
@@ -194,7 +180,7 @@ def follow_degraded(
     standing = _labelled(before, event.window.end, call.now)
     if standing != before:
         standing = standing.told(delivery.envelope.id)
-    _deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
+    deciding_of(call, tables, log, triggers, wall).decide(standing, cause, delivery)
 
 
 def follow_estimated(
@@ -208,19 +194,7 @@ def follow_estimated(
     fall = gain.fall_of(event.metric, event.value.value, event.reference)
     text = f"{event.metric} {event.value.value:.3f} after {event.reference:.3f}, as {event.estimator} estimates"
     cause = Cause("estimated", delivery.envelope.id, text, event.version, event.metric, fall)
-    _deciding(call, tables, log, triggers, wall).decide(standing, cause, delivery)
-
-
-def follow_schedule(call: Call, due: str, *, wall: datetime, tables: Tables, log: Log, triggers: Triggers) -> None:
-    """Mend what was left half-done, then ask the triggers of every model; without a project there is none."""
-    for standing in store.all_standings(tables, call.workspace):
-        if standing.training:
-            _recover(call, standing.training, wall, tables, log)
-    for name in _models(call, tables):
-        standing = store.load_standing(tables, call.workspace, name)
-        deciding = _deciding(call, tables, log, triggers, wall)
-        deciding.decide(standing, Cause("schedule", due, "the schedule is due"))
-        deciding.next(name)
+    deciding_of(call, tables, log, triggers, wall).decide(standing, cause, delivery)
 
 
 def request(
@@ -243,7 +217,7 @@ def request(
         return {"model": model, **_asked_before(call, model, made, tables)}
     standing = store.load_standing(tables, call.workspace, model)
     cause = Cause("manual", call.request or call.correlation_id, f"{call.actor}: {order.reason}")
-    decision = _deciding(call, tables, log, triggers, wall).decide(standing, cause, once=once)
+    decision = deciding_of(call, tables, log, triggers, wall).decide(standing, cause, once=once)
     if decision is None:
         raise Refused(f"the policy of model {model} does not take the trigger manual")
     if decision.outcome == "declined":
@@ -279,7 +253,7 @@ def show(call: Call, model: str, *, tables: Tables) -> dict[str, Any]:
     standing = store.load_standing(tables, call.workspace, model)
     seen, terms = circumstances(call, standing, project, declared, tables), declared.retraining
     return {
-        "standing": standing.model_dump(mode="json", exclude={"declined", "refusals", "quarantines", "heard"}),
+        "standing": standing.model_dump(mode="json", exclude={"refusals", "quarantines", "heard"}),
         "against": tuple(reason.text for reason in rules.against(standing, terms, seen)),
         "cooldown_left_s": rules.cooldown_left(standing, terms, call.now).total_seconds(),
         "expected_gain": {"metric": seen.gain.metric, "value": seen.gain.value, "text": seen.gain.text},
@@ -299,87 +273,19 @@ def show(call: Call, model: str, *, tables: Tables) -> dict[str, Any]:
     }
 
 
-# --- trainings ---------------------------------------------------------------------------
-
-
-def settle(
-    call: Call,
-    delivery: Delivery,
-    *,
-    tables: Tables,
-    log: Log,
-    wall: datetime | None = None,
-    triggers: Triggers = trigger,
-) -> None:
-    """Book what an ended training cost, release what was reserved, and decide who is next.
-
-    Each part does nothing the second time, so that the delivery may come again until all are done.
-    """
-    _book(call, delivery, tables, log)
-    _deciding(call, tables, log, triggers, wall).next(delivery.event.model)
-
-
-def _book(call: Call, delivery: Delivery, tables: Tables, log: Log) -> None:
-    event: TrainingCompleted | TrainingFailed = delivery.event
-    training = store.load_training(tables, call.workspace, event.training_id)
-    if training.settled:
-        return
-    cost = rules.millionths(event.cost) if training.billed is None else training.billed
-    ledger = store.load_ledger(tables, call.workspace, event.model, training.month)
-    booked = ledger.having(reserved=ledger.reserved - training.reserved, spent=ledger.spent + cost)
-    standing = store.load_standing(tables, call.workspace, event.model)
-    if standing.training == training.training_id:
-        standing = standing.having(training="")
-    if isinstance(event, TrainingFailed):
-        standing = standing.after_failure(call.now)
-    else:
-        standing = _richer(standing.after(training), gain.brought(event, training.metric, training.fall))
-    writes = [
-        store.put_training(call.workspace, training.having(settled=True, cost=cost)),
-        store.put_ledger(call.workspace, booked),
-        store.put_standing(call.workspace, standing.told(delivery.envelope.id)),
-    ]
-    log.commit(call, (), writes)
-
-
-def _richer(standing: Standing, gains: tuple[store.Gain, ...]) -> Standing:
-    """Return a standing with what a training brought, and as many earlier ones per metric as are kept."""
-    kept: Mapping[str, list[store.Gain]] = {}
-    for one in (*standing.gains, *gains):
-        kept = {**kept, one.metric: [*kept.get(one.metric, []), one][-GAINS_KEPT:]}
-    return standing.having(gains=tuple(one for of_metric in kept.values() for one in of_metric))
-
-
-def _recover(call: Call, training_id: str, wall: datetime, tables: Tables, log: Log) -> None:
-    """Book a training whose end was not heard; fail one that never ended.
-
-    Nobody knows what the latter cost, so that what was reserved counts.
-    """
-    training = store.load_training(tables, call.workspace, training_id)
-    stream = stream_of(call.workspace, "TRAINING", training.model)
-    if training.over:
-        for item in log.newest(stream, _SEARCHED):
-            said = item.envelope.data.get("training_id")
-            if said == training_id and item.envelope.type in ("TrainingCompleted", "TrainingFailed"):
-                ended = Delivery.read("retrain", item.envelope.model_dump(mode="json"))
-                _book(replace(call, now=item.envelope.at), ended, tables, log)
-        return
-    if wall < (training.ends_by or training.requested_wall + ABANDONED_AFTER):
-        return
-    reason = f"did not end within {wall - training.requested_wall}"
-    if training.ends_by is None:
-        reason = f"did not end within {ABANDONED_AFTER}"
-    cost = training.reserved / MILLIONTHS
-    failed = TrainingFailed(training_id=training_id, model=training.model, reason=reason, cost=cost)
-    write = store.put_training(call.workspace, training.having(status="failed", outcome=reason))
-    _commit(call, training.model, failed, [write], None, log)
-
-
 # --- parts -------------------------------------------------------------------------------
 
 
-def _deciding(call: Call, tables: Tables, log: Log, triggers: Triggers, wall: datetime | None) -> Deciding:
+def deciding_of(call: Call, tables: Tables, log: Log, triggers: Triggers, wall: datetime | None) -> Deciding:
+    """Return what decides for a call; ``wall``: see ``Desk``."""
     return Deciding(call, Desk(tables, log, triggers, wall or datetime.now(UTC)))
+
+
+def _some(columns: Iterable[str]) -> str:
+    """Return the first of many names, each cut to a length, and how many more there are."""
+    names = sorted(set(columns))
+    told = [name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}..." for name in names[:_NAMES]]
+    return ", ".join(told) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
 
 
 def _labelled(standing: Standing, until: datetime, now: datetime) -> Standing:
@@ -392,7 +298,7 @@ def _labelled(standing: Standing, until: datetime, now: datetime) -> Standing:
     return standing
 
 
-def _models(call: Call, tables: Tables) -> Mapping[str, Model]:
+def models_of(call: Call, tables: Tables) -> Mapping[str, Model]:
     """Return the models of the project; without one there are none."""
     try:
         return load_current(tables, call.workspace).models
@@ -408,15 +314,3 @@ def _fed(call: Call, source: str, tables: Tables) -> list[Standing]:
         return []
     fed = [name for name, model in project.models.items() if source in rules.sources_of(project, model)]
     return [store.load_standing(tables, call.workspace, name) for name in fed]
-
-
-def _commit(
-    call: Call,
-    model: str,
-    event: TrainingFailed,
-    writes: list[Write],
-    delivery: Delivery | None,
-    log: Log,
-) -> None:
-    happened = [Happened(stream_of(call.workspace, "TRAINING", model), event)]
-    log.commit(call, happened, writes, delivery=delivery, table="retraining")

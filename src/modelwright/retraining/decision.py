@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from modelwright.context import Call
-from modelwright.errors import NotFound
+from modelwright.errors import NotFound, PluginError
 from modelwright.events import (
     Delivery,
     TrainingCause,
@@ -173,8 +173,7 @@ class Deciding:
         if known is None or not taken:
             text = f"the policy of model {standing.model} no longer takes the trigger {fired.trigger}"
             return self._decline(standing, fired, [Reason("trigger", fired.trigger, text)])
-        trigger = self.desk.triggers(fired.trigger)
-        if not trigger.fires(fired.cause, standing, known[1].retraining, self.call.now):
+        if not self._said(fired.trigger, fired.cause, standing, known[1]):
             text = f"it no longer holds: {fired.reason}"
             return self._decline(standing, fired, [Reason("trigger", fired.trigger, text)])
         return self._judged(standing, fired, *known)
@@ -188,10 +187,17 @@ class Deciding:
 
     def _fired(self, model: Model, cause: Cause, standing: Standing) -> Fired | None:
         for name in model.retraining.triggers:
-            reason = self.desk.triggers(name).fires(cause, standing, model.retraining, self.call.now)
+            reason = self._said(name, cause, standing, model)
             if reason:
                 return Fired(cause, name, reason)
         return None
+
+    def _said(self, name: str, cause: Cause, standing: Standing, model: Model) -> str:
+        trigger = self.desk.triggers(name)
+        try:
+            return trigger.fires(cause, standing, model.retraining, self.call.now)
+        except Exception as error:  # a plugin may raise anything, and no other model must suffer for it
+            raise PluginError(f"the trigger {name} failed: {type(error).__name__}: {error}") from error
 
     def _judged(self, standing: Standing, fired: Fired, project: Project, model: Model) -> _Draft:
         policy = model.retraining

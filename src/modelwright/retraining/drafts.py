@@ -3,7 +3,6 @@
 ``<workspace>/trainings/<training id>/drafts/`` of the artifacts bucket; nothing reads it once the training is over.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from modelwright.errors import NotFound
 from modelwright.storage import Blobs
 
 _SECONDS = "seconds"
+_ATTEMPT = "attempt"
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class Drafts:
     Attributes:
         prefix: where they lie; empty: nothing is kept.
         lap: the seconds since what was kept before.
+        attempt: which keeps them.
     """
 
     blobs: Blobs
     prefix: str
     lap: Callable[[], float]
+    attempt: str = ""
 
     def kept(self, name: str, make: Callable[[], bytes]) -> bytes:
         """Return what was kept under a name, or else make it and keep it."""
@@ -34,12 +36,16 @@ class Drafts:
             return self.blobs.get("artifacts", self.prefix + name).body
         except NotFound:
             body = make()
-        self.blobs.put("artifacts", self.prefix + name, body, metadata={_SECONDS: repr(self.lap())})
+        self.blobs.put(
+            "artifacts", self.prefix + name, body, metadata={_SECONDS: repr(self.lap()), _ATTEMPT: self.attempt}
+        )
         return body
 
-    def seconds(self) -> float:
-        """Return how long what is kept took to make."""
-        if not self.prefix:
-            return 0.0
-        listed = [line.key for line in self.blobs.list("artifacts", self.prefix)]
-        return math.fsum(float(self.blobs.get("artifacts", key).metadata.get(_SECONDS, "0")) for key in listed)
+    def seconds(self) -> dict[str, float]:
+        """Return how long what is kept took to make, by the attempt that kept it."""
+        found: dict[str, float] = {}
+        for line in self.blobs.list("artifacts", self.prefix) if self.prefix else ():
+            said = self.blobs.get("artifacts", line.key).metadata
+            name = said.get(_ATTEMPT, "")
+            found[name] = found.get(name, 0.0) + float(said.get(_SECONDS, "0"))
+        return found

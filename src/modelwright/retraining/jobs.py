@@ -5,13 +5,14 @@ it died, and what its service bills: the service's word on that comes as an even
 due, and the same word may come any number of times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from modelwright.context import Call
-from modelwright.errors import InvalidInput, NotFound, PluginError, Unavailable
+from modelwright.errors import ConditionFailed, InvalidInput, NotFound, PluginError, Unavailable
 from modelwright.events import (
     Delivery,
     Event,
@@ -25,10 +26,12 @@ from modelwright.log import Happened, Log, stream_of
 from modelwright.project import load_current
 from modelwright.retraining import policy as rules
 from modelwright.retraining import store
+from modelwright.retraining.ending import over
 from modelwright.retraining.store import MILLIONTHS, Training
 from modelwright.retraining.trainers import Job, OutsideTrainer, Status, Trainer, Trainers
 from modelwright.storage import Tables, Write
 
+_COMMITS = 5
 GRACE = timedelta(hours=1)
 """Of wall time, beyond what a service lets a job take: its own queue, and its word that the job is over."""
 
@@ -51,24 +54,24 @@ def start(
         handle, ends_by = trainer.start(job), _ends_by(trainer, job, wall)
     except (PluginError, InvalidInput) as error:
         failed = TrainingFailed(training_id=event.training_id, model=event.model, reason=str(error))
-        commit(failed, [store.put_training(call.workspace, training.having(status="failed", outcome=str(error)))])
+        commit(failed, [store.put_training(call.workspace, over(training, failed, call.now))])
         return
-    now = store.load_training(tables, call.workspace, event.training_id)
     changes = {"status": "started", "job": handle, "options": dict(job.options), "ends_by": ends_by}
-    writes: list[Write] = [] if now.over else [store.put_training(call.workspace, now.having(**changes))]
     started = TrainingStarted(training_id=event.training_id, model=event.model, trainer=event.trainer, job=handle)
-    commit(started, writes)
+    _note(call, event.training_id, changes, [started], delivery, tables, log)
 
 
 def resume(call: Call, delivery: Delivery, *, tables: Tables, log: Log, trainers: Trainers, wall: datetime) -> None:
-    """Start a training again that paused; whoever does it next goes on where it was."""
+    """Start a training again that paused; whoever does it next goes on where it was.
+
+    Of deliveries that come at once each may start it: then one of those started does the work (``search.begin``).
+    """
     event: TrainingPaused = delivery.event
     training = store.load_training(tables, call.workspace, event.training_id)
-    if training.over:
+    if training.over or log.handled("retraining", delivery):
         return
     trainers(training.trainer).start(job_of(call, training, tables))
-    writes = [store.put_training(call.workspace, training.having(ends_by=wall + GRACE))]
-    log.commit(call, (), writes, delivery=delivery, table="retraining")
+    _note(call, event.training_id, {"ends_by": wall + GRACE}, [], delivery, tables, log)
 
 
 def watch(
@@ -136,7 +139,7 @@ def _fail(call: Call, training: Training, status: Status, bill: _Bill | None, ta
     failed = TrainingFailed(
         training_id=training.training_id, model=training.model, reason=reason, seconds=seconds, cost=cost
     )
-    ended = training.having(status="failed", outcome=reason, billed=None if bill is None else rules.millionths(cost))
+    ended = over(training, failed, call.now).having(billed=None if bill is None else rules.millionths(cost))
     _commit(call, training.model, failed, [store.put_training(call.workspace, ended)], delivery=None, log=log)
     return "failed"
 
@@ -154,6 +157,29 @@ def _bill(call: Call, training: Training, bill: _Bill, tables: Tables, log: Log)
     )
     _commit(call, training.model, said, writes, delivery=None, log=log)
     return "billed"
+
+
+def _note(
+    call: Call,
+    training_id: str,
+    changes: Mapping[str, Any],
+    events: Sequence[Event],
+    delivery: Delivery,
+    tables: Tables,
+    log: Log,
+) -> None:
+    """Commit that a job was started, against the newest record: to lose that race must not start it again."""
+    for left in reversed(range(_COMMITS)):
+        now = store.load_training(tables, call.workspace, training_id)
+        writes: list[Write] = [] if now.over else [store.put_training(call.workspace, now.having(**changes))]
+        happened = [Happened(stream_of(call.workspace, "TRAINING", now.model), event) for event in events]
+        try:
+            log.commit(call, happened, writes, delivery=delivery, table="retraining")
+        except ConditionFailed as error:
+            if not left:
+                raise Unavailable(f"the record of training {training_id} is too busy") from error
+        else:
+            return
 
 
 def _ends_by(trainer: Trainer, job: Job, wall: datetime | None) -> datetime | None:

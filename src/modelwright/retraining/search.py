@@ -14,16 +14,19 @@ fit         ``WS#<ws>#SEARCH#<training id>``     ``FIT#<rung>#<number>``  all of
 ==========  ===================================  =======================  ============================================
 
 Plan and fits are all there is to know: who is in which rung, whether the money lasts for the next, and who won follow
-from them. So a function that is killed is followed by another that goes on where it was, and several may work at once.
+from them. So a function that is killed is followed by another that goes on where it was. Of several that come at once
+one does the work: a mark has an owner, who holds it until it is stopped at the latest.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelwright.errors import ConditionFailed, InvalidInput
+from modelwright.retraining.attempts import Runner
 from modelwright.retraining.store import Document
 from modelwright.storage import Absent, Is, Item, Key, Put, Tables, every
 
@@ -121,6 +124,7 @@ class Fit(Document):
         value: the metric; None where it could not be fitted.
         seconds: of the fit alone.
         billed: seconds since what was stored before: reading data, too.
+        attempt: in which it was fitted.
     """
 
     rung: int
@@ -129,7 +133,24 @@ class Fit(Document):
     text: str = ""
     seconds: float
     billed: float
+    attempt: str = ""
 
+
+class Mark(Document):
+    """Who is at something.
+
+    Attributes:
+        times: how often it was begun.
+        owner: by whom last (``attempts.Runner``).
+        until: wall time at which that one is stopped; None: never.
+    """
+
+    times: int
+    owner: str
+    until: datetime | None
+
+
+Begun = Literal["begun", "held", "killed"]
 
 Fits = Mapping[tuple[int, int], Fit]
 """By rung and number."""
@@ -274,19 +295,35 @@ def keep_fit(tables: Tables, workspace: str, training_id: str, fit: Fit) -> Fit:
     return fit
 
 
-def begin(tables: Tables, workspace: str, training_id: str, what: str) -> bool:
-    """Note that something is begun; False when that was noted twice, and it never came to an end."""
+def begin(tables: Tables, workspace: str, training_id: str, what: str, runner: Runner) -> Begun:
+    """Note that something is begun.
+
+    Returns:
+        ``held`` when somebody else is at it, and ``killed`` when it was begun twice and killed its function each time.
+    """
     key = _key(workspace, training_id, f"MARK#{what}")
     item = tables.get("retraining", key)
-    times = 0 if item is None else int(item["times"])
-    if times >= _TWICE:
-        return False
-    marked: Item = {**key._asdict(), "times": times + 1}
+    known = Mark.model_validate_json(item["document"]) if item else Mark(times=0, owner="", until=None)
+    elsewhere = known.times and known.owner != runner.owner
+    if elsewhere and (known.until is None or known.until > runner.wall()):
+        return "held"
+    if known.times >= _TWICE:
+        return "killed"
+    mark = Mark(times=known.times + 1, owner=runner.owner, until=runner.until)
+    marked: Item = {**_item(key, mark), "times": mark.times}
     try:
-        tables.write([Put("retraining", marked, Is("times", times) if times else Absent())])
+        tables.write([Put("retraining", marked, Is("times", known.times) if known.times else Absent())])
     except ConditionFailed:
-        return True  # another invocation is at it right now, with the same end
-    return True
+        return "held"  # by whoever was faster
+    return "begun"
+
+
+def kept_by(fits: Fits) -> dict[str, float]:
+    """Return, by attempt, the seconds of what it stored."""
+    found: dict[str, float] = {}
+    for fit in fits.values():
+        found[fit.attempt] = found.get(fit.attempt, 0.0) + fit.billed
+    return found
 
 
 def _key(workspace: str, training_id: str, sk: str) -> Key:

@@ -50,7 +50,15 @@ def take(workspace: str, training_id: str, step: str, said: Mapping[str, Any], s
     known = load_training(shop.tables, workspace, training_id)
     if known.over:
         return {"outcome": "ended before", "over": True, "rung": 0, "pending": [], "concurrency": 1}
-    return _STEPS[step](workspace, known, said, replace(shop, stepwise=True), watch)
+    if step == "register":  # which keeps a record itself
+        return _register(workspace, known, said, replace(shop, stepwise=True), watch)
+    with training.attempt(workspace, training_id, replace(shop, stepwise=True)) as busy:
+        return _STEPS[step](workspace, known, said, busy, watch)
+
+
+def owner_of(step: str, said: Mapping[str, Any]) -> str:
+    """Return who takes a step: a state machine takes one at a time, but for candidates, and again if one was killed."""
+    return f"try {said.get('rung')} {said.get('number')}" if step == "try" else "steps"
 
 
 def _prepare(

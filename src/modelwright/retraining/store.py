@@ -4,7 +4,8 @@
 entity       pk                                sk                    access pattern
 ===========  ================================  ====================  ====================================
 standing     ``WS#<ws>#STANDING``              ``<model>``           get one; all, when the schedule is due
-quarantine   ``WS#<ws>#QUARANTINES``           ``<source>#<id>``     open ones of a source
+quarantine   ``WS#<ws>#QUARANTINES``           ``<source>#<id>``     those of a source that are open
+its end      ``WS#<ws>#RELEASED``              ``<source>#<id>``     get: a mark, for a late word that it began
 version      ``WS#<ws>#MODEL#<model>``         ``VERSION#<n:08>``    get: where the champion's artifacts lie
 training     ``WS#<ws>#TRAINING``              ``<training id>``     get
 decision     ``WS#<ws>#DECISIONS#<model>``     ``<ulid>``            newest first
@@ -23,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modelwright.errors import NotFound
 from modelwright.events import ModelVersionCreated, Window
-from modelwright.storage import Absent, Anything, Check, Is, Item, Key, Put, Tables, every
+from modelwright.storage import Absent, Anything, Check, Delete, Is, Item, Key, Put, Tables, Write, every
 
 MILLIONTHS = 1_000_000
 EVIDENCE_KEPT = 10
@@ -69,13 +70,12 @@ class Standing(Document):
         failed: domain time at which the newest training failed; None when it gave a model.
         failures: how many failed in a row, up to that one.
         labels_until: the newest label window that came.
-        labels_since: labels that came since the newest training.
+        labels_since: labels that joined a prediction and came since the newest training.
         label_ages: how old, in days, the newest labels had got each time when newer ones came; newest last.
         evidence: drift seen since then, newest last.
         quarantines: how often quarantines of its sources began or ended; counted, so that such a word and a decision
             cannot pass each other unseen.
         gains: what the last trainings brought, newest last.
-        declined: as code before queues wrote it; nobody reads it any more.
         heard: ids of the newest events that changed any of this, in the order in which they were heard.
         refusals: by trigger, the identity of its newest refusal, so that a repetition says nothing again.
     """
@@ -98,7 +98,6 @@ class Standing(Document):
     evidence: tuple[str, ...] = ()
     quarantines: int = 0
     gains: tuple[Gain, ...] = ()
-    declined: str = ""
     heard: tuple[str, ...] = ()
     refusals: dict[str, str] = Field(default_factory=dict)
 
@@ -123,18 +122,12 @@ class Standing(Document):
 
 
 class Quarantine(Document):
-    """A quarantine of a source; one that was released stays as a mark, for a late word that it began.
-
-    Attributes:
-        sequence: place in the source's stream of the newest word that it ended, or is in force again.
-    """
+    """A quarantine of a source; one that was released stays as a mark, for a late word that it began."""
 
     source: str
     quarantine_id: str
-    v: int = 0
     open: bool
     window: Window | None = None
-    sequence: int = 0
 
 
 class Training(Document):
@@ -153,7 +146,10 @@ class Training(Document):
         options: what its trainer was told besides (``RetrainingPolicy.trainer_options``).
         ends_by: wall time by which it is over, or its trainer has stopped it; None: nobody said.
         done: fits of its search that were behind it when it last paused.
-        cost: millionths that were booked when it ended.
+        ended: domain time; None while it is on.
+        seconds: that it took.
+        cost: millionths that it cost, as its end told it or as they were booked.
+        gains: what its model brought against the champion.
         billed: millionths that the service says it cost, where it ran in one that does.
         requested_by: the person who asked for it; the platform itself, where nobody did.
         metric: in which the champion had got worse; empty where that was not the reason.
@@ -184,7 +180,10 @@ class Training(Document):
     options: dict[str, Any] = Field(default_factory=dict)
     ends_by: datetime | None = None
     done: int = 0
+    ended: datetime | None = None
+    seconds: float = 0.0
     cost: int = 0
+    gains: tuple[Gain, ...] = ()
     billed: int | None = None
     requested_by: str = ""
     metric: str = ""
@@ -254,8 +253,10 @@ def still_busy(workspace: str, standing: Standing) -> Check:
 
 def load_quarantine(tables: Tables, workspace: str, source: str, identity: str) -> Quarantine | None:
     """Return a quarantine or the mark of its end."""
-    item = tables.get("retraining", _quarantine_key(workspace, source, identity))
-    return Quarantine.model_validate_json(item["document"]).having(v=item["v"]) if item else None
+    for held in (True, False):
+        if item := tables.get("retraining", _quarantine_key(workspace, source, identity, held=held)):
+            return Quarantine.model_validate_json(item["document"])
+    return None
 
 
 def open_quarantines(tables: Tables, workspace: str, sources: Iterable[str]) -> tuple[Quarantine, ...]:
@@ -267,10 +268,28 @@ def open_quarantines(tables: Tables, workspace: str, sources: Iterable[str]) -> 
     return tuple(quarantine for quarantine in found if quarantine.open)
 
 
-def put_quarantine(workspace: str, quarantine: Quarantine) -> Put:
-    """Return the write of a quarantine's beginning or end."""
-    key = _quarantine_key(workspace, quarantine.source, quarantine.quarantine_id)
-    return _versioned(key, quarantine, quarantine.v)
+def begin_quarantine(workspace: str, quarantine: Quarantine) -> list[Write]:
+    """Return the writes of a quarantine's beginning, which fail once it ended."""
+    source, identity = quarantine.source, quarantine.quarantine_id
+    begun = _item(_quarantine_key(workspace, source, identity, held=True), quarantine)
+    ended = _quarantine_key(workspace, source, identity, held=False)
+    return [Put("retraining", begun, Absent()), Check("retraining", ended, Absent())]
+
+
+def end_quarantine(workspace: str, source: str, identity: str, known: Quarantine | None) -> list[Write]:
+    """Return the writes of a quarantine's end.
+
+    Args:
+        workspace: whose.
+        source: of what.
+        identity: its id.
+        known: what is known of it; None where nobody heard yet that it began.
+    """
+    begun = _quarantine_key(workspace, source, identity, held=True)
+    ended = _quarantine_key(workspace, source, identity, held=False)
+    over = (known or Quarantine(source=source, quarantine_id=identity, open=True)).having(open=False)
+    gone: Write = Delete("retraining", begun) if known else Check("retraining", begun, Absent())
+    return [Put("retraining", _item(ended, over), Absent()), gone]
 
 
 def load_version(tables: Tables, workspace: str, model: str, number: int) -> tuple[str, str, tuple[str, ...]]:
@@ -345,8 +364,8 @@ def _item(key: Key, document: Document, **attributes: int | str) -> Item:
     return {"pk": key.pk, "sk": key.sk, "document": document.model_dump_json(), **attributes}
 
 
-def _quarantine_key(workspace: str, source: str, identity: str) -> Key:
-    return Key(f"WS#{workspace}#QUARANTINES", f"{source}#{identity}")
+def _quarantine_key(workspace: str, source: str, identity: str, *, held: bool) -> Key:
+    return Key(f"WS#{workspace}#{'QUARANTINES' if held else 'RELEASED'}", f"{source}#{identity}")
 
 
 def _version_key(workspace: str, model: str, number: int) -> Key:

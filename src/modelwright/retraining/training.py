@@ -12,9 +12,13 @@ invocations: each says that it paused, and whoever starts trainings starts the n
 
 import hashlib
 import json
+import math
 import random
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,9 +35,11 @@ from modelwright.events import (
 from modelwright.flavors import MODEL_FILE, OpenModel, Sklearn, mlmodel, open_model, pickled, single_thread
 from modelwright.log import Happened, canonical, stream_of
 from modelwright.retraining import automl, beside, search
-from modelwright.retraining.automl import Search, Stopwatch
+from modelwright.retraining.attempts import Runner, attempted, killed
+from modelwright.retraining.automl import Halt, Search, Stopwatch
 from modelwright.retraining.comparing import evaluate, window_of
 from modelwright.retraining.drafts import Drafts
+from modelwright.retraining.ending import over
 from modelwright.retraining.slices import by_category
 from modelwright.retraining.store import MILLIONTHS, Training, load_training, put_training
 from modelwright.retraining.workshop import Examples, Recipe, Workshop, split
@@ -72,7 +78,7 @@ def run_id_of(training_id: str) -> str:
 
 
 def train(workspace: str, training_id: str, shop: Workshop) -> str:
-    """Do a training and say how it ended: ``completed``, ``failed``, ``paused``, or ``ended before``.
+    """Do a training and say how it ended: ``completed``, ``failed``, ``paused``, ``ended before``, ``runs elsewhere``.
 
     Raises:
         NotFound: there is no such training.
@@ -82,13 +88,35 @@ def train(workspace: str, training_id: str, shop: Workshop) -> str:
     training = load_training(shop.tables, workspace, training_id)
     if training.over:
         return "ended before"
+    with attempt(workspace, training_id, shop) as busy:
+        return _attempt(workspace, training, busy, watch)
+
+
+@contextmanager
+def attempt(workspace: str, training_id: str, shop: Workshop) -> Iterator[Workshop]:
+    """Keep a record that somebody is at a training, and yield what they work with."""
+    with attempted(
+        shop.tables,
+        workspace,
+        training_id,
+        owner=shop.owner,
+        wall=shop.wall,
+        left=shop.remaining(),
+        rate=shop.rate,
+    ) as runner:
+        yield replace(shop, runner=runner)
+
+
+def _attempt(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> str:
     try:
         trained = _trained(workspace, training, shop, watch)
     except (InvalidInput, NotFound, PluginError) as error:
         return fail(workspace, training, str(error), shop, watch)
-    if trained is None:
+    if trained == "held":
+        return "runs elsewhere"
+    if isinstance(trained, str):
         return _pause(workspace, training, shop, watch)
-    key = artifact_key_of(workspace, training_id)
+    key = artifact_key_of(workspace, training.training_id)
     files = {MODEL_FILE: trained.body, **trained.files}
     for name, body in files.items():
         shop.blobs.put("artifacts", key + name, body)
@@ -109,12 +137,12 @@ def fail(workspace: str, training: Training, reason: str, shop: Workshop, watch:
     return _finish(workspace, training, failed, shop)
 
 
-def _trained(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> _Trained | None:
+def _trained(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> _Trained | Halt:
     model = shop.project.model(training.model)
     examples, seen, held = gathered(workspace, training, shop)
     recipe = _recipe(workspace, training, (examples, seen), shop, watch)
-    if recipe is None:
-        return None
+    if isinstance(recipe, str):
+        return recipe
     drafts = drafts_of(workspace, training, shop, watch)
     fresh = drafts.kept("challenger.pkl", lambda: _fitted(recipe, seen))
     challenger, champion, notes = scored(workspace, training, fresh, held, shop, drafts)
@@ -160,7 +188,7 @@ def fit(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) ->
     examples, seen, _ = gathered(workspace, training, shop)
     recipe = _recipe(workspace, training, (examples, seen), shop, watch)
     drafts = drafts_of(workspace, training, shop, watch)
-    if recipe is not None:
+    if not isinstance(recipe, str):
         drafts.kept("challenger.pkl", lambda: _fitted(recipe, seen))
         drafts.kept("model.pkl", lambda: _fitted(recipe, examples))
 
@@ -168,7 +196,7 @@ def fit(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) ->
 def drafts_of(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> Drafts:
     """Return where a training keeps what it makes on the way, if it does."""
     prefix = f"{workspace}/trainings/{training.training_id}/drafts/" if shop.stepwise else ""
-    return Drafts(shop.blobs, prefix, watch.lap)
+    return Drafts(shop.blobs, prefix, watch.lap, runner_of(shop).attempt_id)
 
 
 def scored(
@@ -206,28 +234,38 @@ def searching(
         made = automl.planned(model, examples, seen, training.reserved / MILLIONTHS / shop.rate)
         plan = search.keep_plan(shop.tables, workspace, training.training_id, made)
     classify = model.task == "classification"
-    return Search(shop.tables, workspace, training.training_id, plan, classify, shop.remaining, shop.clock)
+    return Search(
+        shop.tables, workspace, training.training_id, plan, classify, shop.remaining, shop.clock, runner_of(shop)
+    )
+
+
+def runner_of(shop: Workshop) -> Runner:
+    """Return who is at a training."""
+    return shop.runner or Runner(shop.owner, shop.wall, None)
 
 
 def _recipe(
     workspace: str, training: Training, sets: tuple[Examples, Examples], shop: Workshop, watch: Stopwatch
-) -> Recipe | None:
-    """Return what makes the estimator; None where the search for it goes on in another invocation."""
+) -> Recipe | Halt:
+    """Return what makes the estimator, or why the search for it goes on in another invocation."""
     model = shop.project.model(training.model)
     if not training.searches:
         told = {name: repr(value) for name, value in sorted(model.parameters.items())}
         return Recipe(shop.load(model.trainer), model.trainer, dict(model.parameters), told)
     on = searching(workspace, training, shop, sets)
     best = on.advance(sets[1], model.retraining.holdout_days, watch)
-    if best is None:
-        return None
+    if isinstance(best, str):
+        return best
     return Recipe(best.fit, f"automl:{best.name}", {}, best.parameters, best.candidates, best.plan.metric)
 
 
 def _before(workspace: str, training: Training, shop: Workshop, watch: Stopwatch) -> float:
-    """Return the seconds that a training took in what it has kept: fits of a search, drafts of steps."""
+    """Return the seconds that a training took before: in what is kept, and in attempts that were killed."""
     fits = search.load_fits(shop.tables, workspace, training.training_id) if training.searches else {}
-    return search.spent(fits) + drafts_of(workspace, training, shop, watch).seconds()
+    drafts = drafts_of(workspace, training, shop, watch).seconds()
+    kept = Counter(drafts) + Counter(search.kept_by(fits))
+    lost = killed(shop.tables, workspace, training.training_id, shop.wall(), by=shop.runner, kept=kept)
+    return search.spent(fits) + math.fsum(drafts.values()) + lost.seconds
 
 
 def _fitted(recipe: Recipe, examples: Examples) -> bytes:
@@ -309,21 +347,21 @@ def _pause(workspace: str, training: Training, shop: Workshop, watch: Stopwatch)
     said = TrainingPaused(training_id=training.training_id, model=training.model, done=len(fits), seconds=seconds)
     if load_training(shop.tables, workspace, training.training_id).done >= len(fits):
         return "paused before"
-    return "paused" if _commit(workspace, training, said, {"done": len(fits)}, shop) else "ended before"
+    paused = _commit(workspace, training, said, lambda now: now.having(done=len(fits)), shop)
+    return "paused" if paused else "ended before"
 
 
 def _finish(workspace: str, training: Training, event: TrainingCompleted | TrainingFailed, shop: Workshop) -> str:
     status = "completed" if isinstance(event, TrainingCompleted) else "failed"
-    outcome = event.reason if isinstance(event, TrainingFailed) else ""
-    changes = {"status": status, "outcome": outcome}
-    return status if _commit(workspace, training, event, changes, shop) else "ended before"
+    ended = _commit(workspace, training, event, lambda now: over(now, event, training.requested), shop)
+    return status if ended else "ended before"
 
 
 def _commit(
     workspace: str,
     training: Training,
     event: TrainingCompleted | TrainingFailed | TrainingPaused,
-    changes: dict[str, Any],
+    changed: Callable[[Training], Training],
     shop: Workshop,
 ) -> bool:
     """Commit against the newest record: its trainer may have written meanwhile that it started. False: it is over."""
@@ -334,7 +372,7 @@ def _commit(
         if now.over:
             return False
         try:
-            shop.log.commit(call, [Happened(stream, event)], [put_training(workspace, now.having(**changes))])
+            shop.log.commit(call, [Happened(stream, event)], [put_training(workspace, changed(now))])
         except ConditionFailed:
             continue
         return True

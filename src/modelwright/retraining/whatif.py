@@ -18,7 +18,7 @@ from modelwright.errors import AlreadyHandled, NotFound, Refused
 from modelwright.events import Delivery, TrainingCause, TrainingCompleted
 from modelwright.log import Log, stream_of
 from modelwright.project import Project, current_key
-from modelwright.retraining import deciding, store
+from modelwright.retraining import deciding, ending, store
 from modelwright.retraining import policy as rules
 from modelwright.retraining.decision import Triggers
 from modelwright.retraining.store import Standing
@@ -26,11 +26,10 @@ from modelwright.storage import Anything, Put, Tables
 
 DECISIONS = ("TrainingRequested", "TrainingQueued", "TrainingDeclined")
 ENDS = ("TrainingCompleted", "TrainingFailed")
-_OF_SOURCES = ("QualityFailed", "QuarantineReleased", "RepairReverted", "DriftDetected")
+_OF_SOURCES = ("QualityFailed", "QuarantineReleased", "DriftDetected")
 _NOTED: Mapping[str, Callable[..., None]] = {
     "QualityFailed": deciding.note_quarantine,
     "QuarantineReleased": deciding.note_quarantine,
-    "RepairReverted": deciding.note_quarantine,
     "DriftDetected": deciding.note_drift,
     "ModelVersionCreated": deciding.note_version,
 }
@@ -42,8 +41,8 @@ _FOLLOWED: Mapping[str, Callable[..., None]] = {
     "PerformanceMeasured": deciding.follow_labels,
     "PerformanceDegraded": deciding.follow_degraded,
     "PerformanceEstimated": deciding.follow_estimated,
-    "TrainingCompleted": deciding.settle,
-    "TrainingFailed": deciding.settle,
+    "TrainingCompleted": ending.settle,
+    "TrainingFailed": ending.settle,
 }
 _TIME = 10
 """So many characters of an id are its time."""
@@ -161,7 +160,7 @@ class World:
         stores: dict[str, Any] = {"tables": self._tables, "log": self._log}
         asking = {**stores, "wall": _WALL, "triggers": self._triggers}
         if step.kind == "schedule":
-            deciding.follow_schedule(call, step.identity, **asking)
+            ending.follow_schedule(call, step.identity, **asking)
         elif step.kind == "wish":
             self._wish(call, step, asking)
         elif step.delivery is not None:
@@ -174,7 +173,7 @@ class World:
         delivery = Delivery(consumer="retrain", envelope=envelope, event=event)
         call = Call(self._past.workspace, PLATFORM, at, asked.envelope.correlation_id)
         asking: dict[str, Any] = {"tables": self._tables, "log": self._log, "wall": _WALL, "triggers": self._triggers}
-        deciding.settle(call, delivery, **asking)
+        ending.settle(call, delivery, **asking)
         return self._heard()
 
     def _wish(self, call: Call, step: Step, asking: dict[str, Any]) -> None:

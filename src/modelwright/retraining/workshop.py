@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from modelwright.events import SearchCandidate, Window
 from modelwright.flavors import Flavors
 from modelwright.log import Log
 from modelwright.project import Project
+from modelwright.retraining.attempts import Runner
 from modelwright.storage import Blobs, Tables
 
 if TYPE_CHECKING:
@@ -92,6 +94,9 @@ class Workshop:
         stepwise: whether what is made on the way is kept for the next step, which may run elsewhere.
         reopen: returns a saved training set by the model's name and its key, so that nothing is joined again; None if
             that cannot be done.
+        owner: of attempts (``attempts.Runner``).
+        wall: says what time it is.
+        runner: of the attempt that is on.
     """
 
     project: Project
@@ -107,6 +112,9 @@ class Workshop:
     remaining: Callable[[], float] = unlimited
     stepwise: bool = False
     reopen: Callable[[str, str], Examples] | None = None
+    owner: str = field(default_factory=lambda: uuid4().hex)
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    runner: Runner | None = None
 
     def cost(self, seconds: float) -> float:
         """Return what so many seconds cost, in US dollars."""
