@@ -101,7 +101,7 @@ def judged(folder: Path, name: str) -> Any:
     """Profile a file and judge it against the stored reference."""
     from modelwright.events import Window
     from modelwright.monitoring.profiles import Profile, Reference, profile_file
-    from modelwright.monitoring.store import DriftVotes
+    from modelwright.monitoring.votes import DriftVotes
     from modelwright.monitoring.verdict import Seen, judge
 
     declared = source()

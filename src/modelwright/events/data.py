@@ -133,7 +133,9 @@ class DriftDetected(Event):
     """The distribution of a source moved against its reference; evidence, never alone a reason to retrain.
 
     Attributes:
+        columns: what drifts, of each column, detector and segment; of more than 50 the furthest.
         rows: of the window.
+        drifting: how many there are, told or not; the report has all.
         share: of the importance of all columns, how much drifts.
         dataset: whether that is enough for the data set as a whole.
         report_key: the report, in the lake.
@@ -147,6 +149,7 @@ class DriftDetected(Event):
     share: float | None = None
     dataset: bool | None = None
     report_key: str = ""
+    drifting: int | None = None
 
 
 class FeaturesMaterialized(Event):

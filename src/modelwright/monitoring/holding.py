@@ -1,7 +1,12 @@
-"""Quarantine: what is held back of an upload, with its reasons, and what closes it again."""
+"""Quarantine: what is held back of an upload, with its reasons; ``releasing`` says what closes it again.
+
+What is wrong is told in full beside the data. Events and items, which have to stay small, tell the first of it: a file
+of hundreds of columns can fail thousands of checks.
+"""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -11,13 +16,14 @@ import pyarrow as pa
 from modelwright.errors import NotFound
 from modelwright.events import Finding, QualityFailed, Window
 from modelwright.monitoring import store
-from modelwright.monitoring.landed import MICROSECOND, UNKNOWN, Landed, Outcome, forgotten, window_of
+from modelwright.monitoring.landed import MICROSECOND, Landed, Outcome, forgotten, window_of
 from modelwright.monitoring.reading import Rows, parquet_bytes
 from modelwright.monitoring.rows import RowVerdict
 from modelwright.project import Source
 
-_MOST_RELEASED = 20
-_REASONS_KEPT = 1000
+_REASONS, _ROWS = "reasons.json", "rows.parquet"
+_MOST_TOLD = 100
+_LONGEST_TEXT = 800
 _CADENCE = 4
 _REGULAR = 0.2
 """Files come regularly when the times between them differ by at most this share of the usual one."""
@@ -38,6 +44,7 @@ def held_rows(
     """
     identity = landed.quarantine_id(name)
     folder = f"quarantine/{landed.workspace}/{name}/{identity}"
+    findings = tuple(finding for finding in verdict.findings if finding.severity == "block")
     chosen = pa.array(verdict.held)
     times = rows.typed.column(source.event_time)
     held = store.Quarantine(
@@ -46,14 +53,14 @@ def held_rows(
         upload_key=landed.key,
         upload_version=landed.version,
         scope="rows",
-        key=f"{folder}/rows.parquet",
+        key=f"{folder}/{_ROWS}",
         rows=int(verdict.held.sum()) + len(rows.malformed),
         at=landed.call.now,
         window=_likely(window_of(times.filter(chosen)), window_of(good.column(source.event_time))),
-        findings=tuple(finding for finding in verdict.findings if finding.severity == "block"),
+        findings=told(findings),
     )
-    reasons = _reasons(held, malformed=rows.malformed[:_REASONS_KEPT])
-    return held, {held.key: parquet_bytes(rows.raw.filter(chosen)), f"{folder}/reasons.json": reasons}
+    reasons = _reasons(held, findings, malformed=rows.malformed)
+    return held, {held.key: parquet_bytes(rows.raw.filter(chosen)), f"{folder}/{_REASONS}": reasons}
 
 
 def _likely(held: Window | None, good: Window | None) -> Window | None:
@@ -113,21 +120,33 @@ def hold_file(
         upload_key=landed.key,
         upload_version=landed.version,
         scope="file",
-        key=f"{folder}/{landed.key.rsplit('/', 1)[-1]}",
+        key=f"{folder}/{_apart(landed.key.rsplit('/', 1)[-1])}",
         rows=rows,
         at=landed.call.now,
         window=window,
-        findings=findings,
+        findings=told(findings),
     )
-    text = f"quarantined as {identity}: " + "; ".join(f.text for f in findings if f.severity == "block")
+    text = f"quarantined as {identity}: " + "; ".join(f.text for f in held.findings if f.severity == "block")
     now_seen = store.SeenContent(verdict="quarantined", upload_key=landed.key, quarantine_id=identity)
     writes = (
         store.put_upload(workspace, landed.key, landed.version, text),
         store.put_content(workspace, name, digest, now_seen, seen),
         store.put_open(workspace, held),
     )
-    bodies = {held.key: landed.body, f"{folder}/reasons.json": _reasons(held, quoting=quoting)}
+    bodies = {held.key: landed.body, f"{folder}/{_REASONS}": _reasons(held, findings, quoting=quoting)}
     return Outcome(text, False, (failed(held),), writes, bodies, findings, rows)
+
+
+def told(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return what is told of findings in events and items: the first, those that block before warnings."""
+    first = sorted(findings, key=lambda one: one.severity != "block")[:_MOST_TOLD]
+    if len(findings) == len(first) and all(len(one.text) <= _LONGEST_TEXT for one in first):
+        return tuple(findings)
+    short = [one.model_copy(update={"text": _shortened(one.text)}) for one in first]
+    if more := len(findings) - len(first):
+        rest = f"and {more} findings more, which {_REASONS} in the quarantine or the report has in full"
+        short.append(Finding(check="findings", severity="warn", text=rest))
+    return tuple(short)
 
 
 def failed(held: store.Quarantine) -> QualityFailed:
@@ -145,38 +164,6 @@ def failed(held: store.Quarantine) -> QualityFailed:
     )
 
 
-def released(landed: Landed, name: str, window: Window, repairing: str) -> list[store.Quarantine]:
-    """Return the quarantines that an accepted window closes; of a file that nobody could read also by its name.
-
-    Args:
-        landed: the upload that is accepted.
-        name: of its source.
-        window: of its rows.
-        repairing: a quarantine that is closed otherwise.
-    """
-    found = []
-    for held in store.open_quarantines(landed.tables, landed.workspace):
-        if held.id == repairing:
-            continue
-        unread = held.scope == "file" and not held.rows
-        again = unread and held.upload_key == landed.key and held.source in (name, UNKNOWN)
-        if again or (held.source == name and held.window is not None and covered(window, [held.window])):
-            found.append(held)
-    return found[:_MOST_RELEASED]
-
-
-def covered(window: Window, held: list[Window]) -> bool:
-    """Say whether a window has as good as all of others: a corrected file's first or last rows may be held themselves.
-
-    Args:
-        window: that covers.
-        held: that are covered, nine tenths of them together.
-    """
-    spans = sum((one.end - one.start for one in held), timedelta(0))
-    common = (min(window.end, one.end) - max(window.start, one.start) for one in held)
-    return sum((max(each, timedelta(0)) for each in common), timedelta(0)) >= 0.9 * spans
-
-
 def _next_window(landed: Landed, name: str) -> Window | None:
     """Return where the next file of a source would lie whose files follow one another regularly."""
     newest = store.newest_profile(landed.tables, landed.workspace, name)
@@ -192,11 +179,23 @@ def _next_window(landed: Landed, name: str) -> Window | None:
     return Window(start=start, end=end) if start < landed.call.now else None
 
 
-def _reasons(held: store.Quarantine, malformed: tuple[str, ...] = (), quoting: str = "") -> bytes:
+def _reasons(
+    held: store.Quarantine, findings: Sequence[Finding], malformed: tuple[str, ...] = (), quoting: str = ""
+) -> bytes:
     """Return what is wrong in full, words of the data too: this object lies in quarantine with them."""
     document: dict[str, Any] = held.model_dump(mode="json", exclude={"closed"})
-    more = {"quoting": quoting} if quoting else {}
-    return json.dumps(document | {"malformed": malformed, **more}, indent=1).encode()
+    more: dict[str, Any] = {"quoting": quoting} if quoting else {}
+    full = [one.model_dump(mode="json") for one in findings]
+    return json.dumps(document | {"findings": full, "malformed": malformed, **more}, indent=1).encode()
+
+
+def _apart(name: str) -> str:
+    """Return a name for a file that none of our own objects beside it has."""
+    return f"landed-{name}" if name in (_REASONS, _ROWS) else name
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} ..."
 
 
 def _is_open(landed: Landed, identity: str) -> bool:

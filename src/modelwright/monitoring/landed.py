@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -61,6 +61,7 @@ class Outcome:
         bodies: objects of the lake, by key.
         findings: all reasons and warnings.
         held: how many rows are held.
+        closes: quarantines that end besides, for which its transaction has no room.
     """
 
     text: str
@@ -70,12 +71,18 @@ class Outcome:
     bodies: dict[str, bytes] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     held: int = 0
+    closes: tuple[str, ...] = ()
 
 
 def window_of(times: pa.ChunkedArray) -> Window | None:
     """Return the window of a column of times; None where there are none."""
     extremes = pc.min_max(times).as_py()
-    return None if extremes["min"] is None else Window(start=extremes["min"], end=extremes["max"] + MICROSECOND)
+    return None if extremes["min"] is None else Window(start=extremes["min"], end=_after(extremes["max"]))
+
+
+def _after(time: datetime) -> datetime:
+    """Return the next moment; after the last one that can be named is none."""
+    return time + MICROSECOND if time < datetime.max.replace(tzinfo=time.tzinfo) else time
 
 
 def forgotten(landed: Landed, text: str) -> Outcome:

@@ -2,8 +2,7 @@
 
 Bad data never raises: it is quarantined with its reasons and the function goes on. What comes
 twice (the same delivery, the same object, the same content under another name) is accepted
-once. An accepted file of a window closes the quarantines of that window, because the data came
-again correctly.
+once. An accepted file closes the quarantines of the rows that it brings again (``releasing``).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +24,8 @@ from modelwright.monitoring.accepted import accepted_key, accepted_rows, in_comm
 from modelwright.monitoring.checks import Check, Checks, Fault, File, checks_of, faults_of, renamed
 from modelwright.monitoring.detectors import Detector
 from modelwright.monitoring.documents import Profile, Reference
-from modelwright.monitoring.holding import failed, held_rows, hold_file, hold_unread, released
-from modelwright.monitoring.landed import MICROSECOND, UNKNOWN, Landed, Outcome, forgotten, window_of
+from modelwright.monitoring.holding import failed, held_rows, hold_file, hold_unread, told
+from modelwright.monitoring.landed import MICROSECOND, UNKNOWN, Landed, Outcome, window_of
 from modelwright.monitoring.profiles import profile_of, stored_as
 from modelwright.monitoring.reading import (
     Mask,
@@ -37,6 +36,7 @@ from modelwright.monitoring.reading import (
     typed_array,
 )
 from modelwright.monitoring.references import reference_of
+from modelwright.monitoring.releasing import Arrived, close_rest, closing, overlapping, released, room
 from modelwright.monitoring.rows import RowVerdict, check_rows, expanded
 from modelwright.monitoring.watching import Watch, watch
 from modelwright.project import Baseline, Source, load_current
@@ -97,6 +97,8 @@ def receive(
     """
     handled = store.upload_outcome(tables, call.workspace, key, version)
     if handled is not None:
+        left = store.left_to_close(tables, call.workspace, key, version)
+        close_rest(Landed(call, key, version, b"", tables, log, blobs), left)
         return f"repeated delivery: {handled}"
     try:
         stored = blobs.get("landing", key, version)
@@ -145,6 +147,7 @@ def commit(
     happened = [Happened(stream, event) for stream, event in zip(streams, events, strict=True)]
     table: TableName | None = "monitoring" if delivery else None
     landed.log.commit(landed.call, happened, (*outcome.writes, *more_writes), delivery=delivery, table=table)
+    close_rest(landed, outcome.closes)
     return outcome.text
 
 
@@ -206,7 +209,10 @@ def assess(
     """
     seen = store.seen_content(landed.tables, landed.workspace, name, rows.digest)
     if seen is not None and seen.verdict == "accepted":
-        return forgotten(landed, f"same content as {seen.upload_key}, which was accepted")
+        known = Outcome(f"same content as {seen.upload_key}, which was accepted", False)
+        window = window_of(rows.typed.column(source.event_time))
+        arrived = Arrived(landed, name, source, window, rows.typed) if window else None
+        return _with_ends(landed, known, released(arrived, repairing) if arrived else ())
     types = {field.name: stored_as(field.type) for field in rows.raw.schema} if landed.body[:4] == b"PAR1" else {}
     file = File(name, source, rows, landed.call.now, others=partial(_accepted_rows, landed), types=types)
     judged = _judge(landed, file, checks_of(source, check), repairing)
@@ -287,7 +293,7 @@ def _with_past(landed: Landed, file: File, repairing: str) -> File:
 
 def _corrects(landed: Landed, name: str, window: Window) -> bool:
     """Say whether rows of a window came before: accepted, or held back."""
-    if released(landed, name, window, ""):
+    if overlapping(landed, name, window):
         return True
     ends = (window.start, window.end + _LONGEST)
     kept = store.kept_profiles(landed.tables, landed.workspace, name, *ends)
@@ -322,9 +328,13 @@ def _accept(
     workspace, file = landed.workspace, judged.file
     name, source, rows = file.name, file.source, file.rows
     good = rows.typed.filter(pa.array(judged.verdict.good))
-    profile = judged.profile or profile_of(good, name, source, rows.digest, file.types)
+    figures = rows.only(judged.verdict.good).figures
+    profile = judged.profile or profile_of(figures, name, source, rows.digest, file.types)
     profile = profile.model_copy(update={"landed": landed.call.now, "undeclared": rows.undeclared})
     window = Window(start=profile.start, end=profile.end + MICROSECOND)
+    warnings = tuple(finding for finding in judged.verdict.findings if finding.severity == "warn")
+    watching = Watch(landed.call, name, source, landed.tables, landed.blobs, detector, landed.cache)
+    watched = watch(watching, good, profile, warnings)
     accepted = UploadAccepted(
         source=name,
         upload_key=landed.key,
@@ -335,34 +345,35 @@ def _accept(
         bad_rows=judged.held,
         window=window,
         profile_key=store.profile_key(workspace, name, rows.digest),
-        findings=tuple(finding for finding in judged.verdict.findings if finding.severity == "warn"),
+        findings=told((*warnings, *watched.findings)),
     )
-    bodies = {accepted.key: parquet_bytes(good), accepted.profile_key: profile.packed()}
+    bodies = {accepted.key: parquet_bytes(good), accepted.profile_key: profile.packed(), **watched.bodies}
     events: list[Event] = [accepted]
-    text = f"accepted {accepted.rows} rows"
+    now_seen = store.SeenContent(verdict="accepted", upload_key=landed.key)
     writes: list[Write] = [
-        store.put_upload(workspace, landed.key, landed.version, text),
-        store.put_content(
-            workspace, name, rows.digest, store.SeenContent(verdict="accepted", upload_key=landed.key), seen
-        ),
+        store.put_content(workspace, name, rows.digest, now_seen, seen),
         store.put_profile(workspace, profile),
     ]
+    text = f"accepted {accepted.rows} rows"
     if judged.held:
         held, objects = held_rows(landed, name, source, rows, judged.verdict, good)
         bodies |= objects
         events.append(failed(held))
         writes.append(store.put_open(workspace, held))
         text += f", held {held.rows}"
-    watching = Watch(landed.call, name, source, landed.tables, landed.blobs, detector, landed.cache)
-    watched = watch(watching, good, profile, accepted.findings)
     events.extend(watched.events)
     writes.extend(watched.writes)
-    bodies |= watched.bodies
-    for before in released(landed, name, window, repairing):
-        reason = f"{landed.key} brought the same window again and passed"
-        events.append(QuarantineReleased(source=before.source, quarantine_id=before.id, reason=reason))
-        writes.extend(store.close(workspace, before, reason))
-    return Outcome(text, True, tuple(events), tuple(writes), bodies, judged.verdict.findings, judged.held)
+    outcome = Outcome(text, True, tuple(events), tuple(writes), bodies, judged.verdict.findings, judged.held)
+    return _with_ends(landed, outcome, released(Arrived(landed, name, source, window, rows.typed), repairing))
+
+
+def _with_ends(landed: Landed, outcome: Outcome, over: Sequence[store.Quarantine]) -> Outcome:
+    """Return what follows with the ends of quarantines, as many as one transaction takes, and the upload's mark."""
+    at_once = room(len(outcome.writes) + 1, len(outcome.events))
+    ended, ends = closing(landed, over[:at_once])
+    closes = tuple(one.id for one in over[at_once:])
+    mark = store.put_upload(landed.workspace, landed.key, landed.version, outcome.text, closes)
+    return replace(outcome, events=(*outcome.events, *ended), writes=(mark, *outcome.writes, *ends), closes=closes)
 
 
 # --- pieces ------------------------------------------------------------------------------

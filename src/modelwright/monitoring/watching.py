@@ -2,7 +2,9 @@
 
 A window is a file, or all files of a span (``verdict.windows``): then it is judged once, when the span is over, which a
 file of a later span shows, or the schedule (``close_due``). What comes after its window was judged is late and changes
-nothing. Votes are written conditionally: of two who judge at once, one begins again.
+nothing: a file whose span was judged, or one that ends before the newest that voted began. It is said that it is not
+judged. Nothing in the future counts as later, or one wrong clock would silence all that comes before its time.
+Votes are written conditionally: of two who judge at once, one begins again.
 
 Nothing is written here: ``uploads`` commits what is returned, together with the upload.
 """
@@ -23,7 +25,7 @@ from modelwright.monitoring.accepted import in_common
 from modelwright.monitoring.compatibility.judging import Tool
 from modelwright.monitoring.detectors.multivariate import MOST_ROWS
 from modelwright.monitoring.documents import Profile
-from modelwright.monitoring.verdict import Seen, Together, Verdict, enough, judge
+from modelwright.monitoring.verdict import Seen, Together, Verdict, enough, judge, telling
 from modelwright.monitoring.verdict.comparing import watched
 from modelwright.monitoring.verdict.segments import compared_with, segments_of
 from modelwright.monitoring.verdict.windows import (
@@ -37,6 +39,7 @@ from modelwright.monitoring.verdict.windows import (
     span_of,
     spans_over,
 )
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import load_current
 from modelwright.storage import Blobs, Tables, Write
 
@@ -56,11 +59,13 @@ class Watched:
         events: what happened.
         writes: the state of monitoring.
         bodies: objects of the lake, by key.
+        findings: that it is not judged, and why.
     """
 
     events: tuple[Event, ...] = ()
     writes: tuple[Write, ...] = ()
     bodies: dict[str, bytes] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 def watch(watching: Watch, table: pa.Table, profile: Profile, findings: Sequence[Finding] = ()) -> Watched:
@@ -79,13 +84,17 @@ def watch(watching: Watch, table: pa.Table, profile: Profile, findings: Sequence
         bodies[watching.segments_key(profile.digest)] = segments.packed()
     votes = store.drift_votes(watching.tables, watching.workspace, watching.name)
     windows: Iterable[Judgeable] = ()
+    late = profile.end < votes.began
     if source.drift.every:
-        windows = spans_over(watching, votes.newest, span_of(source, profile.end).start)
-    elif profile.end > votes.newest:
+        late = span_of(source, profile.end).end <= votes.newest
+        shown = min(profile.end, max(profile.start, watching.call.now))
+        windows = spans_over(watching, votes.newest, span_of(source, shown).start)
+    elif not late:
         own = Window(start=profile.start, end=profile.end + MICROSECOND)
         windows = (Judgeable(own, profile, segments, lambda: table, tuple(findings)),)
     judged = _judged(watching, windows, votes)
-    return Watched(judged.events, judged.writes, {**bodies, **judged.bodies})
+    said = (_late(profile, votes),) if late else ()
+    return Watched(judged.events, judged.writes, {**bodies, **judged.bodies}, said)
 
 
 def close_due(watching: Watch) -> Watched:
@@ -131,7 +140,13 @@ def history(watching: Watch, limit: int = _HISTORY) -> tuple[store.JudgedWindow,
 # --- verdicts ----------------------------------------------------------------------------
 
 
-def _judged(watching: Watch, windows: Iterable[Judgeable], votes: store.DriftVotes) -> Watched:
+def _late(profile: Profile, votes: DriftVotes) -> Finding:
+    text = f"not judged: its rows end {profile.end:%Y-%m-%d %H:%M}, before the newest window that was judged"
+    began = f" (begun {votes.began:%Y-%m-%d %H:%M})" if votes.began.year > 1 else ""
+    return Finding(check="drift", severity="warn", text=f"{text}{began}; it is in the reference all the same")
+
+
+def _judged(watching: Watch, windows: Iterable[Judgeable], votes: DriftVotes) -> Watched:
     """Return what follows from windows, oldest first."""
     events: list[Event] = []
     writes: list[Write] = []
@@ -146,7 +161,7 @@ def _judged(watching: Watch, windows: Iterable[Judgeable], votes: store.DriftVot
         if not enough(window.profile, past.reference, watching.source.drift):
             continue
         verdict = _verdict(watching, window, past, newest)
-        newest = verdict.votes
+        newest = verdict.votes.after(newest, window.span, watching.call.now)
         shown = _report(watching, window, past, verdict, shown_before)
         key = f"reports/{watching.workspace}/{watching.name}/{window.profile.digest}"
         bodies |= {f"{key}.html": report.page(shown), f"{key}.json": report.document(shown)}
@@ -161,7 +176,7 @@ def _judged(watching: Watch, windows: Iterable[Judgeable], votes: store.DriftVot
     return Watched(tuple(events), tuple(writes), bodies)
 
 
-def _verdict(watching: Watch, window: Judgeable, past: Before, votes: store.DriftVotes) -> Verdict:
+def _verdict(watching: Watch, window: Judgeable, past: Before, votes: DriftVotes) -> Verdict:
     policy = watching.source.drift
     if policy.compatibility:
         return _of_another_tool(watching, window, past, votes)
@@ -175,7 +190,7 @@ def _verdict(watching: Watch, window: Judgeable, past: Before, votes: store.Drif
     return judge(seen, window.span, watching.source, watching.detectors, votes)
 
 
-def _of_another_tool(watching: Watch, window: Judgeable, past: Before, votes: store.DriftVotes) -> Verdict:
+def _of_another_tool(watching: Watch, window: Judgeable, past: Before, votes: DriftVotes) -> Verdict:
     """Return a verdict with the choices and thresholds of another tool: one window is enough."""
     policy = watching.source.drift
     kind = cast(Tool, policy.compatibility)
@@ -228,7 +243,8 @@ def _event(watching: Watch, verdict: Verdict, report_key: str) -> DriftDetected:
         source=watching.name,
         window=verdict.window,
         reference=verdict.reference,
-        columns=verdict.drifted,
+        columns=telling.told(verdict.columns),
+        drifting=len(verdict.drifted),
         rows=verdict.rows,
         share=verdict.share,
         dataset=verdict.dataset,
@@ -246,24 +262,9 @@ def _kept(watching: Watch, window: Judgeable, verdict: Verdict, report_key: str)
         share=verdict.share,
         dataset=verdict.dataset,
         report_key=report_key,
-        columns=tuple(_furthest(verdict)),
+        columns=telling.kept(verdict.columns),
         notes=verdict.notes,
     )
-
-
-def _furthest(verdict: Verdict) -> Iterable[ColumnDrift]:
-    """Yield of each column what was furthest above its floor in all rows, and all that drifted."""
-    furthest: dict[str, ColumnDrift] = {}
-    for one in verdict.columns:
-        if not one.segment and (one.column not in furthest or _strength(one) > _strength(furthest[one.column])):
-            furthest[one.column] = one
-    for one in verdict.columns:
-        if one.drifted or furthest.get(one.column) is one:
-            yield one
-
-
-def _strength(one: ColumnDrift) -> float:
-    return one.effect / one.floor if one.floor > 0 else one.effect
 
 
 # --- reports -----------------------------------------------------------------------------
@@ -295,7 +296,7 @@ def _past(judged: store.JudgedWindow) -> report.PastWindow:
         start=judged.window.start,
         end=judged.window.end,
         rows=judged.rows,
-        strengths={one.column: _strength(one) for one in sorted(everywhere, key=_strength)},
+        strengths={one.column: telling.strength(one) for one in sorted(everywhere, key=telling.strength)},
         drifted=tuple(sorted({one.column for one in judged.columns if one.drifted})),
         share=judged.share,
     )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from modelwright.events import ColumnDrift
 from modelwright.monitoring.documents import merged
 from modelwright.monitoring.profiles import Profile, Reference
-from modelwright.monitoring.store import DriftVotes
 from modelwright.monitoring.verdict import Verdict, enough
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import Baseline, DriftPolicy
 from monitoring.verdict.windows import START, USED, drawn, moved, profile, reference, source_of, verdict
 

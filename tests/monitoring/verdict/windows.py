@@ -9,8 +9,8 @@ import pyarrow as pa
 from modelwright.events import Window
 from modelwright.monitoring.detectors import Detector
 from modelwright.monitoring.profiles import Profile, Reference, column_profile
-from modelwright.monitoring.store import DriftVotes
 from modelwright.monitoring.verdict import Seen, Verdict, judge
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import Column, DriftPolicy, Source
 from monitoring.desk import DETECTORS
 

@@ -7,14 +7,16 @@ from datetime import datetime
 from modelwright.events import ColumnDrift, Window
 from modelwright.monitoring.detectors import Detector, Effect
 from modelwright.monitoring.profiles import Profile, Reference
-from modelwright.monitoring.store import DriftVotes
 from modelwright.monitoring.verdict.comparing import CERTAIN, MIN_UPLOADS, Compared, compared, natural_floor, watched
 from modelwright.monitoring.verdict.correction import SHAPE, hierarchical
 from modelwright.monitoring.verdict.explaining import explained
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import DriftPolicy, Source
 
 ALL_ROWS_SHARE = 0.5
 """Of the rate of false alarms, what is all rows' own where segments are looked at too."""
+
+_NAMED = 30
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _tests(seen: Seen, source: Source, detectors: Sequence[Detector]) -> list[li
     """Return the hypotheses: of all rows, then of each segment."""
     everywhere = [_test(one, "", seen.reference) for one in compared(seen.profile, seen.reference, source, detectors)]
     for one in seen.together:
-        name = ", ".join(one.columns)
+        name = _called(one.columns)
         everywhere.append(_Test(name, one.detector, "", one.effect, one.floor, None, seen.reference))
     groups = [everywhere]
     for segment, (profile, reference) in sorted(seen.segments.items()):
@@ -154,6 +156,12 @@ def _tests(seen: Seen, source: Source, detectors: Sequence[Detector]) -> list[li
             found = compared(profile, reference, source, detectors)
             groups.append([_test(one, segment, reference) for one in found])
     return groups
+
+
+def _called(columns: Sequence[str]) -> str:
+    """Return how several columns are called together; not all of hundreds are named."""
+    more = len(columns) - _NAMED
+    return ", ".join(columns) if more <= 0 else f"{', '.join(columns[:_NAMED])} and {more} more"
 
 
 def _test(one: Compared, segment: str, reference: Reference) -> _Test:

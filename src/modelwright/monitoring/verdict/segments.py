@@ -6,6 +6,7 @@ segments, and all others together are one.
 """
 
 import gzip
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -23,6 +24,7 @@ from modelwright.project import Source
 MOST = 20
 OTHERS = "all others"
 MISSING = "missing"
+_LONGEST_LABEL = 120
 
 
 class Segments(BaseModel):
@@ -150,4 +152,11 @@ def _texts(values: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     else:
         texts = values.cast(pa.string())
     filled: np.ndarray[tuple[int], np.dtype[np.object_]] = pc.fill_null(texts, MISSING).to_numpy(zero_copy_only=False)
-    return filled.astype(object)
+    return np.array([_label(text) for text in filled.tolist()], dtype=object)
+
+
+def _label(text: str) -> str:
+    """Return how a value is called: whole, or if it is long its beginning and what tells it from others."""
+    if len(text) <= _LONGEST_LABEL:
+        return text
+    return f"{text[:_LONGEST_LABEL]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"

@@ -19,10 +19,10 @@ from modelwright.monitoring.columns import ColumnProfile, categories, numbers
 from modelwright.monitoring.detectors import Detector
 from modelwright.monitoring.documents import Profile, Reference
 from modelwright.monitoring.profiles import Floats
-from modelwright.monitoring.store import DriftVotes
 from modelwright.monitoring.verdict.comparing import Compared, compared, natural_floor, watched
 from modelwright.monitoring.verdict.correction import weights_of
 from modelwright.monitoring.verdict.judging import Seen, judge
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import Source
 
 POWER = 0.8
