@@ -34,13 +34,13 @@ def job_is_over(payload: dict[str, Any], wiring: Wiring) -> dict[str, str]:
         raise InvalidInput(f"retrain is told the end of a job by its name, not by {sorted(payload)}")
     call = Call(workspace, PLATFORM, datetime.now(UTC), f"job {training_id}")
     try:
-        return {"outcome": jobs.watch(call, training_id, **_jobs(wiring))}
+        return {"outcome": jobs.watch(call, training_id, wall=datetime.now(UTC), **_jobs(wiring))}
     except NotFound:
         return {"outcome": "not ours"}
 
 
 def schedule(due: ScheduleDue, call: Call, wiring: Wiring) -> None:
-    jobs.watch_all(call, **_jobs(wiring))
+    jobs.watch_all(call, wall=datetime.now(UTC), **_jobs(wiring))
     ending.follow_schedule(call, f"{due.name}/{due.at.isoformat()}", **_deciding(wiring))
 
 

@@ -23,7 +23,7 @@ from modelwright.adapters.trainers import (
     StepFunctionsTrainer,
 )
 from modelwright.errors import InvalidInput, Unavailable
-from modelwright.retraining.trainers import Job, OutsideTrainer, Status, Trainer, job_named
+from modelwright.retraining.trainers import Job, OutsideTrainer, Status, StoppableTrainer, Trainer, job_named
 
 ID = "01KJP8TRAINING000000000001"
 NAME = f"default-{ID}"
@@ -36,6 +36,7 @@ IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/modelwright:1"
 SESSION = boto3.Session("test", "test", region_name="us-east-1")
 TOLD = {"MODELWRIGHT_BUCKET_ARTIFACTS": "artifacts-1", "MODELWRIGHT_TABLE_LOG": "log-1"}
 TRAIN = {ENVIRONMENT: json.dumps(TOLD)}
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 COMMAND = ["python", "-m", "modelwright.trainer"]
 ARGUMENTS = ["--workspace", "default", "--training-id", ID, "--price-per-hour", "0.25"]
 SAGEMAKER = replace(JOB, options={"image": IMAGE, "role": ROLE, "price_per_hour": 0.25, "max_runtime_s": 1800})
@@ -133,6 +134,7 @@ def test_a_job_is_stopped_when_what_was_reserved_is_spent() -> None:
     ("said", "status"),
     [
         ({"TrainingJobStatus": "InProgress"}, Status("running")),
+        ({"TrainingJobStatus": "InProgress", "TrainingStartTime": BEGAN}, Status("running", began=BEGAN)),
         ({"TrainingJobStatus": "Stopping"}, Status("running")),
         ({"TrainingJobStatus": "Completed", "BillableTimeInSeconds": 90}, Status("ended", seconds=90)),
         (
@@ -205,6 +207,7 @@ def test_a_batch_job_is_submitted_unless_there_is_one_of_its_name() -> None:
     ("said", "status"),
     [
         ({"status": "RUNNABLE"}, Status("running")),
+        ({"status": "RUNNING", "startedAt": 1_767_225_600_000}, Status("running", began=BEGAN)),
         ({"status": "SUCCEEDED", "startedAt": 1_000, "stoppedAt": 61_000}, Status("ended", seconds=60)),
         (
             {"status": "FAILED", "statusReason": "Task failed", "container": {"reason": "OutOfMemoryError"}},
@@ -243,7 +246,7 @@ def test_an_execution_is_named_by_its_training_and_started_once() -> None:
 @pytest.mark.parametrize(
     ("said", "price", "status"),
     [
-        ({"status": "RUNNING"}, None, Status("running")),
+        ({"status": "RUNNING"}, None, Status("running", began=BEGAN)),
         ({"status": "SUCCEEDED"}, None, Status("ended")),
         ({"status": "SUCCEEDED"}, 0.2, Status("ended", seconds=120)),
         (
@@ -263,6 +266,33 @@ def test_how_an_execution_does(said: dict[str, Any], price: float | None, status
     with Stubber(client) as stub:
         stub.add_response("describe_execution", {**always, **said}, {"executionArn": EXECUTION})
         assert StepFunctionsTrainer({}, client).status(job, EXECUTION) == status
+
+
+def test_an_execution_whose_price_is_known_lasts_no_longer_than_what_was_reserved() -> None:
+    trainer = StepFunctionsTrainer({STATE_MACHINE: MACHINE})
+    assert trainer.limit_s(JOB) == 6 * 3600
+    priced = replace(STATES, options={**STATES.options, "price_per_hour": 0.5}, reserved=0.25)
+    assert trainer.limit_s(priced) == 1800
+    with pytest.raises(InvalidInput, match=r"reserve: \$0\.0010 pays 7 s"):
+        trainer.start(replace(priced, reserved=0.001))
+
+
+def test_every_job_elsewhere_can_be_stopped() -> None:
+    said: dict[str, Any] = {"error": "Stopped", "cause": "too long"}
+    calls: list[tuple[str, Any, str, dict[str, Any], dict[str, Any]]] = [
+        ("sagemaker", SageMakerTrainer, "stop_training_job", {}, {"TrainingJobName": NAME}),
+        ("batch", BatchTrainer, "terminate_job", {}, {"jobId": "j-1", "reason": "too long"}),
+        ("stepfunctions", StepFunctionsTrainer, "stop_execution", {"stopDate": BEGAN}, {"executionArn": "j-1", **said}),
+    ]
+    for service, trainer, operation, answer, asked in calls:
+        client = SESSION.client(service)  # type: ignore[call-overload] # one of three
+        with Stubber(client) as stub:
+            stub.add_response(operation, answer, asked)
+            trainer(TRAIN, client).stop(JOB, "j-1", "too long")
+            stub.add_client_error(operation, "ThrottlingException")
+            with pytest.raises(Unavailable, match="does not stop"):
+                trainer(TRAIN, client).stop(JOB, "j-1", "too long")
+    AutoMlTrainer(TRAIN).stop(JOB, "lambda:x", "our own function stops itself")
 
 
 # --- what all of them lack ---------------------------------------------------------------
@@ -302,6 +332,7 @@ def test_an_option_that_is_missing_is_named(trainer: Trainer, job: Job, missing:
 @pytest.mark.parametrize("made", [SageMakerTrainer, BatchTrainer, StepFunctionsTrainer, AutoMlTrainer])
 def test_whoever_runs_elsewhere_can_be_asked(made: type[Trainer]) -> None:
     environment: Mapping[str, str] = {}
+    assert isinstance(made(environment), StoppableTrainer)
     assert isinstance(made(environment), OutsideTrainer)  # type: ignore[call-arg] # a Trainer's class takes it
     assert not isinstance(LambdaTrainer({}), OutsideTrainer)
 

@@ -71,7 +71,7 @@ def started(stage: Stage, there: Elsewhere, wall: datetime | None = WALL) -> str
 
 
 def watch(stage: Stage, identity: str, there: Elsewhere) -> str:
-    return jobs.watch(stage.call, identity, tables=stage.tables, log=stage.log, trainers=there.named)
+    return jobs.watch(stage.call, identity, tables=stage.tables, log=stage.log, trainers=there.named, wall=WALL)
 
 
 def end(stage: Stage, identity: str, cost: float) -> None:
@@ -187,6 +187,43 @@ def test_a_service_that_bills_nothing_leaves_what_the_training_said(stage: Stage
     there.said = Status("ended")
     assert watch(stage, identity, there) == "over"
     assert ledger(stage) == (2_000, 0)
+
+
+def test_a_job_that_its_service_knows_of_is_not_given_up_however_long_it_waits(stage: Stage) -> None:
+    there = Elsewhere()
+    identity = started(stage, there)
+    for hours in range(1, 12):
+        wall = WALL + timedelta(hours=hours)
+        options: dict[str, Any] = {"tables": stage.tables, "log": stage.log, "wall": wall}
+        jobs.watch_all(stage.call, trainers=there.named, **options)
+        ending.follow_schedule(stage.call, f"retrain/{hours}", triggers=deciding.trigger, **options)
+    assert training(stage, identity).status == "started"
+    wall += timedelta(hours=3)
+    ending.follow_schedule(
+        stage.call, "retrain/late", wall=wall, tables=stage.tables, log=stage.log, triggers=deciding.trigger
+    )
+    assert training(stage, identity).status == "failed", "of which nobody says any more that it runs"
+
+
+def test_a_job_whose_limit_is_over_is_stopped_and_no_other(stage: Stage) -> None:
+    stopped: list[str] = []
+
+    class Stoppable(Elsewhere):
+        def stop(self, job: Job, handle: str, reason: str) -> None:
+            stopped.append(f"{handle}: {reason}")
+
+    there = Stoppable()
+    identity = started(stage, there)
+    options: dict[str, Any] = {"tables": stage.tables, "log": stage.log, "trainers": there.named}
+    late = WALL + timedelta(hours=3)
+    assert jobs.watch(stage.call, identity, wall=late, **options) == "running", "it waited for a machine"
+    there.said = Status("running", began=late - timedelta(minutes=30))
+    assert jobs.watch(stage.call, identity, wall=late, **options) == "running"
+    there.said = Status("running", began=late - timedelta(minutes=40))
+    assert jobs.watch(stage.call, identity, wall=late, **options) == "stopped"
+    there.said = Status("running")
+    assert jobs.watch(stage.call, identity, wall=WALL + timedelta(days=2), **options) == "stopped"
+    assert stopped == [f"job-{identity}: 0:30:00 are over", f"job-{identity}: it waited for 1 day, 0:00:00"]
 
 
 def test_the_schedule_asks_for_jobs_whose_end_nobody_told(stage: Stage) -> None:

@@ -28,7 +28,7 @@ from modelwright.events import (
     TrainingRequested,
 )
 from modelwright.log import Happened, stream_of
-from modelwright.retraining import deciding, ending, jobs, queue, store
+from modelwright.retraining import attempts, deciding, ending, jobs, queue, store
 from modelwright.retraining.trainers import Job, Trainer
 from modelwright.runtime import Function
 from retraining.hands import (
@@ -306,6 +306,25 @@ def book(stage: Stage) -> None:
 
 
 # --- killed half-way ---------------------------------------------------------------------
+
+
+def test_a_training_that_never_ended_costs_what_its_attempts_took_where_that_is_more(
+    stage: Stage,
+) -> None:
+    ask(stage)
+    running = training(stage)
+    for minutes in (0, 16, 33):
+        began = running.requested_wall + timedelta(minutes=minutes)
+        attempt = attempts.attempted(
+            stage.tables, WS, running.training_id, owner="a", wall=lambda began=began: began, left=900, rate=4e-5
+        )
+        attempt.__enter__()  # and then the function is killed
+    schedule(stage, hours=1.5)
+    failed = stage.happened()[-1]
+    assert isinstance(failed, TrainingFailed)
+    assert (failed.seconds, failed.cost) == (2700, pytest.approx(0.108))
+    note(stage, ending.settle, failed)
+    assert ledger(stage) == (0, 108_000)
 
 
 def test_killed_after_the_reservation_the_training_fails_and_nothing_stays_reserved(stage: Stage) -> None:

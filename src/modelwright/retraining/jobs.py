@@ -7,7 +7,7 @@ due, and the same word may come any number of times.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -28,9 +28,13 @@ from modelwright.retraining import policy as rules
 from modelwright.retraining import store
 from modelwright.retraining.ending import over
 from modelwright.retraining.store import MILLIONTHS, Training
-from modelwright.retraining.trainers import Job, OutsideTrainer, Status, Trainer, Trainers
+from modelwright.retraining.trainers import Job, OutsideTrainer, Status, StoppableTrainer, Trainer, Trainers
 from modelwright.storage import Tables, Write
 
+WAITS = timedelta(days=1)
+"""So long a job may wait for a machine."""
+LATE = timedelta(minutes=5)
+"""So long a service may take to stop a job by itself."""
 _COMMITS = 5
 GRACE = timedelta(hours=1)
 """Of wall time, beyond what a service lets a job take: its own queue, and its word that the job is over."""
@@ -79,7 +83,8 @@ def watch(
 ) -> str:
     """Ask how a job elsewhere does, and return what was made of it.
 
-    One that died fails its training; of one that is over it is booked what its service bills.
+    One that died fails its training; of one that is over it is booked what its service bills. One that runs has more
+    time to say how it ended, until its limit is over: then it is stopped.
 
     Raises:
         NotFound: there is no such training.
@@ -93,19 +98,19 @@ def watch(
         return "nothing to ask"
     status = trainer.status(job, training.job)
     if status.state == "running":
-        return "running"
+        return _running(call, training, status, trainer, job, wall or datetime.now(UTC), tables, log)
     bill = _billed(trainer, job, status)
     if not training.over:
         return _fail(call, training, status, bill, tables, log)
     return "over" if bill is None else _bill(call, training, bill, tables, log)
 
 
-def watch_all(call: Call, *, tables: Tables, log: Log, trainers: Trainers) -> None:
+def watch_all(call: Call, *, tables: Tables, log: Log, trainers: Trainers, wall: datetime | None = None) -> None:
     """Ask how every training does that runs elsewhere, should its service's word have been lost."""
     for standing in store.all_standings(tables, call.workspace):
         if standing.training:
             try:
-                watch(call, standing.training, tables=tables, log=log, trainers=trainers)
+                watch(call, standing.training, tables=tables, log=log, trainers=trainers, wall=wall)
             except (Unavailable, InvalidInput, NotFound, PluginError):
                 continue  # the others are asked all the same; this one ends by its time at the latest
 
@@ -129,6 +134,30 @@ def _billed(trainer: OutsideTrainer, job: Job, status: Status) -> _Bill | None:
     if price is None or status.seconds is None:
         return None
     return _Bill(status.seconds, status.seconds / 3600 * price)
+
+
+def _running(
+    call: Call,
+    training: Training,
+    status: Status,
+    trainer: OutsideTrainer,
+    job: Job,
+    wall: datetime,
+    tables: Tables,
+    log: Log,
+) -> str:
+    """Stop a job whose limit is over; let any other run, for it must not be given up while its service knows of it."""
+    limit = timedelta(seconds=trainer.limit_s(job))
+    last = training.requested_wall + WAITS if status.began is None else status.began + limit + LATE
+    if limit and wall > last:
+        if isinstance(trainer, StoppableTrainer):
+            trainer.stop(job, training.job, f"it waited for {WAITS}" if status.began is None else f"{limit} are over")
+            return "stopped"
+        return "running"
+    if not training.over and (training.ends_by or training.requested_wall) < wall + GRACE:
+        changes = {"ends_by": wall + 2 * GRACE}
+        log.commit(call, (), [store.put_training(call.workspace, training.having(**changes))])
+    return "running"
 
 
 def _fail(call: Call, training: Training, status: Status, bill: _Bill | None, tables: Tables, log: Log) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 GROUP = "modelwright.trainers"
@@ -53,11 +54,13 @@ class Status:
         state: whether it is on, came to its end, or died.
         reason: why it died.
         seconds: that are billed; None where nobody says.
+        began: wall time since which one that is on is billed; None: it waits, or nobody says.
     """
 
     state: Literal["running", "ended", "failed"]
     reason: str = ""
     seconds: float | None = None
+    began: datetime | None = None
 
 
 @runtime_checkable
@@ -78,6 +81,24 @@ class OutsideTrainer(Trainer, Protocol):
         Args:
             job: the training.
             handle: what ``start`` returned.
+
+        Raises:
+            Unavailable: nobody answers.
+        """
+        ...
+
+
+@runtime_checkable
+class StoppableTrainer(OutsideTrainer, Protocol):
+    """One whose jobs can be stopped."""
+
+    def stop(self, job: Job, handle: str, reason: str) -> None:
+        """Stop a job; one that is over stays as it is.
+
+        Args:
+            job: the training.
+            handle: what ``start`` returned.
+            reason: for whoever looks at the service.
 
         Raises:
             Unavailable: nobody answers.

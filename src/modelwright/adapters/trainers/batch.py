@@ -1,6 +1,7 @@
 """The trainer `batch`: a job of a queue and a definition that ``infra/training`` makes, or a team's own."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -83,10 +84,15 @@ class BatchTrainer:
         if state == "SUCCEEDED":
             return Status("ended", seconds=seconds)
         if state != "FAILED":
-            return Status("running")
+            return Status("running", began=_began(found[0]))
         inside = found[0].get("container", {}).get("reason", "")
         why = ", ".join(part for part in (found[0].get("statusReason", ""), inside) if part)
         return Status("failed", f"the Batch job {job.name} is FAILED: {why or 'it does not say why'}", seconds)
+
+    def stop(self, job: Job, handle: str, reason: str) -> None:
+        """See ``StoppableTrainer``."""
+        with asking(f"Batch does not stop {job.name} ({handle})"):
+            self._batch().terminate_job(jobId=handle, reason=reason)
 
     def _known(self, queue: str, name: str) -> str:
         """Return the job of a name, if there is one: ``SubmitJob`` takes no token, and would submit it again."""
@@ -99,6 +105,12 @@ class BatchTrainer:
 
             self._client = boto3.client("batch")
         return self._client
+
+
+def _began(found: "JobDetailTypeDef") -> datetime | None:
+    """Return since when a job runs; None while it waits."""
+    started = found.get("startedAt", 0)
+    return datetime.fromtimestamp(started / 1000, tz=UTC) if started else None
 
 
 def _seconds(found: "JobDetailTypeDef") -> float:

@@ -11,7 +11,7 @@ from modelwright.adapters.trainers.options import asking, named, read
 from modelwright.adapters.trainers.sagemaker import SageMakerTrainer
 from modelwright.adapters.trainers.stepfunctions import StepFunctionsTrainer
 from modelwright.errors import InvalidInput
-from modelwright.retraining.trainers import Job, OutsideTrainer, Status, Trainer, TrainerClass
+from modelwright.retraining.trainers import Job, OutsideTrainer, Status, StoppableTrainer, Trainer, TrainerClass
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -73,6 +73,12 @@ class AutoMlTrainer:
         """See ``OutsideTrainer``."""
         on = self._on(job)
         return on.status(job, handle) if isinstance(on, OutsideTrainer) else Status("running")
+
+    def stop(self, job: Job, handle: str, reason: str) -> None:
+        """See ``StoppableTrainer``; our own function stops itself."""
+        on = self._on(job)
+        if isinstance(on, StoppableTrainer):
+            on.stop(job, handle, reason)
 
     def _on(self, job: Job) -> Trainer:
         on = job.options.get("on", "lambda")

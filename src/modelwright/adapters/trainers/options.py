@@ -38,17 +38,22 @@ class RunOptions(BaseModel):
     max_runtime_s: int = Field(default=3600, ge=60, le=5 * 86_400)
 
     def limit_s(self, job: Job) -> float:
-        """Return after how many seconds a job is stopped: no later than when what was reserved for it is spent.
+        """Return after how many seconds a job is stopped; see ``paid_s``."""
+        return float(min(self.max_runtime_s, paid_s(job, self.price_per_hour)))
 
-        Raises:
-            InvalidInput: what was reserved does not pay for a minute.
-        """
-        paid = job.reserved / self.price_per_hour * 3600
-        if paid < 60:
-            raise InvalidInput(
-                f"reserve: ${job.reserved:.4f} pays {paid:.0f} s at ${self.price_per_hour}/h, and a job needs a minute"
-            )
-        return float(min(self.max_runtime_s, int(paid)))
+
+def paid_s(job: Job, price_per_hour: float) -> int:
+    """Return after how many seconds what was reserved for a job is spent.
+
+    Raises:
+        InvalidInput: it does not pay for a minute.
+    """
+    paid = job.reserved / price_per_hour * 3600
+    if paid < 60:
+        raise InvalidInput(
+            f"reserve: ${job.reserved:.4f} pays {paid:.0f} s at ${price_per_hour}/h, and a job needs a minute"
+        )
+    return int(paid)
 
 
 Options = TypeVar("Options", bound=BaseModel)

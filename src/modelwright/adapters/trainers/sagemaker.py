@@ -70,11 +70,16 @@ class SageMakerTrainer:
             found = self._sagemaker().describe_training_job(TrainingJobName=job.name)
         state, seconds = found["TrainingJobStatus"], float(found.get("BillableTimeInSeconds", 0))
         if state in ("InProgress", "Stopping"):
-            return Status("running")
+            return Status("running", began=found.get("TrainingStartTime"))
         if state == "Completed":
             return Status("ended", seconds=seconds)
         why = found.get("FailureReason") or f"stopped after {seconds:.0f} s, {found.get('SecondaryStatus', '')}"
         return Status("failed", f"the SageMaker training job {job.name} is {state}: {why}", seconds)
+
+    def stop(self, job: Job, handle: str, reason: str) -> None:
+        """See ``StoppableTrainer``."""
+        with asking(f"SageMaker does not stop {job.name}: {reason}"):
+            self._sagemaker().stop_training_job(TrainingJobName=job.name)
 
     def _asked(self, job: Job, options: SageMakerOptions, told: dict[str, str]) -> "CreateTrainingJobRequestTypeDef":
         entry = command(job, options.price_per_hour)

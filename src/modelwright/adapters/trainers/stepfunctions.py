@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
-from modelwright.adapters.trainers.options import asking, code_of, named, read
+from modelwright.adapters.trainers.options import asking, code_of, named, paid_s, read
 from modelwright.retraining.trainers import Job, Status
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class StepFunctionsOptions(BaseModel):
     Attributes:
         state_machine: its ARN; else the function's variable names one.
         price_per_hour: of whatever machine the steps run on; without it each step says what it cost.
-        max_runtime_s: after which the machine itself ends an execution.
+        max_runtime_s: after which an execution is stopped, or sooner, when what was reserved is spent at that price.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +46,7 @@ class StepFunctionsTrainer:
     def start(self, job: Job) -> str:
         """See ``Trainer``."""
         machine = self._machine(job)
+        self.limit_s(job)  # what is not paid for is not begun
         payload = json.dumps({"training_id": job.training_id, "workspace": job.workspace})
         with asking(f"{machine} did not take training {job.training_id}"):
             try:
@@ -58,7 +59,10 @@ class StepFunctionsTrainer:
 
     def limit_s(self, job: Job) -> float:
         """See ``OutsideTrainer``."""
-        return float(read(StepFunctionsOptions, _NAME, job).max_runtime_s)
+        options = read(StepFunctionsOptions, _NAME, job)
+        if options.price_per_hour is None:
+            return float(options.max_runtime_s)
+        return float(min(options.max_runtime_s, paid_s(job, options.price_per_hour)))
 
     def price_per_hour(self, job: Job) -> float | None:
         """See ``OutsideTrainer``."""
@@ -69,7 +73,7 @@ class StepFunctionsTrainer:
         with asking(f"Step Functions does not say how {handle} does"):
             found = self._states().describe_execution(executionArn=handle)
         if found["status"] in ("RUNNING", "PENDING_REDRIVE"):
-            return Status("running")
+            return Status("running", began=found["startDate"])
         seconds = (found["stopDate"] - found["startDate"]).total_seconds() if "stopDate" in found else None
         billed = seconds if self.price_per_hour(job) else None
         if found["status"] == "SUCCEEDED":
@@ -78,6 +82,11 @@ class StepFunctionsTrainer:
         return Status(
             "failed", f"the execution {job.name} is {found['status']}: {why or 'it does not say why'}", billed
         )
+
+    def stop(self, job: Job, handle: str, reason: str) -> None:
+        """See ``StoppableTrainer``."""
+        with asking(f"Step Functions does not stop {handle}"):
+            self._states().stop_execution(executionArn=handle, error="Stopped", cause=reason)
 
     def _machine(self, job: Job) -> str:
         return read(StepFunctionsOptions, _NAME, job).state_machine or named(self._environment, STATE_MACHINE)
