@@ -11,10 +11,11 @@ import pytest
 
 from modelwright.adapters.memory import MemoryBlobs
 from modelwright.errors import NotFound
+from modelwright.events import PerformanceMeasured
 from modelwright.features.erasing.naming import Names
 from modelwright.features.erasing.places import Ground, Objects
 from modelwright.features.erasing.subjects import Ids, Subject
-from modelwright.monitoring.performance import pack
+from modelwright.monitoring.performance import look_again, pack
 from modelwright.monitoring.performance.logbook import logged, packed
 from modelwright.rollout import predictions
 from modelwright.storage import BucketName, Listed, Stored
@@ -177,3 +178,15 @@ def test_who_is_erased_is_erased_from_what_was_packed(asked: tuple[Shop, Watched
     left = [place.search("")[0], place.search(cursor)[0]]
     assert (len(found) + len(more), left) == (2, [[], []])  # of the pack, and of what it was packed from
     assert sorted(day(shop).column("prediction_id").to_pylist()) == sorted({*rows.ids} - {rows.ids[5]})
+
+
+def test_label_files_that_wait_for_the_same_day_read_it_once(asked: tuple[Shop, Watched, Rows]) -> None:
+    shop, blobs, _ = asked
+    unasked = shop.rows(0, days=1, count=30)
+    for number in range(3):
+        shop.label(one(unasked, 10 * number, 10), [1.0] * 10)
+    shop.answer(one(unasked, 0, 25), [0.5] * 25)
+    blobs.gets = 0
+    look_again(shop.desk.call(), tables=shop.desk.tables, log=shop.desk.log, blobs=blobs)
+    assert sorted(one.joined for one in shop.desk.events(PerformanceMeasured, MODEL, "PERFORMANCE"))[3:] == [5, 10, 10]
+    assert blobs.gets < 101 + 3 * 4

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from modelwright.errors import InvalidInput
 from modelwright.events import Window
-from modelwright.monitoring.performance.logbook import DAY_US, LEFT_OUT, OF_LOG, ahead, codes_of, day_of, logged
+from modelwright.monitoring.performance.logbook import DAY_US, LEFT_OUT, OF_LOG, ahead, codes_of, day_of
 from modelwright.monitoring.reading import parquet_table
 from modelwright.project import Model
 from modelwright.storage import Blobs
@@ -59,11 +59,6 @@ def days_asked(labels: pa.Table) -> list[date]:
 def spanned(days: Sequence[date]) -> Window | None:
     """Return from when to when days are; None for no day."""
     return Window(start=midnight(min(days)), end=midnight(max(days) + timedelta(days=1))) if days else None
-
-
-def predictions_of(blobs: Blobs, workspace: str, model: str, labels: pa.Table) -> pa.Table:
-    """Read the partitions of the prediction log on the days of the labels' rows, whenever these were asked."""
-    return logged(blobs, workspace, model, days_asked(labels))
 
 
 def unjoined(labels: pa.Table, predictions: pa.Table) -> pa.Table:

@@ -24,7 +24,6 @@ from modelwright.monitoring.performance.joining import (
     join,
     labels_of,
     not_counted,
-    predictions_of,
     spanned,
     unjoined,
 )
@@ -62,10 +61,11 @@ class Labelling:
         ground: where.
         name: of the model.
         upload: the labels; ``tries`` says how often they were joined before.
+        answers: the model's prediction log.
     """
 
-    def __init__(self, ground: Ground, name: str, upload: Unjoined) -> None:
-        self._ground, self._name, self._upload = ground, name, upload
+    def __init__(self, ground: Ground, name: str, upload: Unjoined, answers: Partitions) -> None:
+        self._ground, self._name, self._upload, self._answers = ground, name, upload, answers
         self._workspace, self._tables, self._blobs = ground.call.workspace, ground.tables, ground.blobs
         self._text: list[str] = []
 
@@ -76,9 +76,9 @@ class Labelling:
         except InvalidInput as error:
             return self._nothing(str(error))
         days = days_asked(labels)
-        seen = Partitions(self._blobs, self._workspace, self._name).seen(days)
+        seen = self._answers.seen(days)
         before = store.labels_joined(self._tables, self._workspace, self._name)
-        predictions = predictions_of(self._blobs, self._workspace, self._name, labels)
+        predictions = self._answers.rows(days)
         missing = unjoined(labels, predictions).num_rows
         joined, earlier = self._joined(labels, predictions, days)
         writes = [self._waits(missing, days, seen)]

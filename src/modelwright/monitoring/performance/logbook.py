@@ -39,7 +39,7 @@ LEFT_OUT = ("mode", *_OF_REQUEST)
 THREADS = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_US = 86_400_000_000
-_TRIES = 4
+_TRIES, _KEPT = 4, 3
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -50,12 +50,16 @@ def folder(workspace: str, model: str, day: date | None = None) -> str:
 
 
 class Partitions:
-    """What the log of a model consists of: each day is listed once, and only days of which there is something."""
+    """The log of a model as it is just now, for whoever looks at the same days many times.
+
+    Each day is listed once, and only if there is something of it; the rows of a few days are kept.
+    """
 
     def __init__(self, blobs: Blobs, workspace: str, model: str) -> None:
         self._blobs, self._place = blobs, (workspace, model)
         self._there: frozenset[str] | None = None
         self._listed: dict[date, str] = {}
+        self._rows: dict[date, pa.Table] = {}
 
     def seen(self, days: Iterable[date]) -> str:
         """Return what stands for the objects of some days: another text when there are others."""
@@ -63,6 +67,18 @@ class Partitions:
         for day in days:
             known.update(self._names(day).encode())
         return known.hexdigest()
+
+    def rows(self, days: Sequence[date]) -> pa.Table:
+        """Return what the log says about some days; see ``logged``."""
+        if len(days) > _KEPT:
+            return logged(self._blobs, *self._place, days)
+        for day in days:
+            if day not in self._rows:
+                table = logged(self._blobs, *self._place, [day])
+                self._rows = dict([*self._rows.items(), (day, table)][-_KEPT:])
+            else:
+                self._rows[day] = self._rows.pop(day)
+        return stacked([self._rows[day] for day in days], OF_LOG)
 
     def _names(self, day: date) -> str:
         if self._there is None:

@@ -46,8 +46,9 @@ def measure(delivery: Delivery, call: Call, *, tables: Tables, log: Log, blobs: 
         mine = delivery.model_copy(update={"consumer": f"{delivery.consumer}/{name}"})
         if log.handled("monitoring", mine):
             return
+        answers = Partitions(blobs, call.workspace, name)
         try:
-            _commit(ground, name, Labelling(ground, name, upload), log, mine)
+            _commit(ground, name, Labelling(ground, name, upload, answers), log, mine)
         except AlreadyHandled:  # by somebody who was sent the same at the same time
             return
 
@@ -64,15 +65,15 @@ def look_again(call: Call, *, tables: Tables, log: Log, blobs: Blobs) -> None:
     ground = Ground(call, project, tables, blobs)
 
     def of_model(name: str) -> None:
-        log_of_model = Partitions(blobs, call.workspace, name)
-        for waiting in records.unjoined(tables, call.workspace, name):
+        answers = Partitions(blobs, call.workspace, name)
+        for waiting in sorted(records.unjoined(tables, call.workspace, name), key=lambda one: one.days):
             if waiting.until < call.now or project.model(name).label.source != waiting.source:
                 tables.write([records.forget_unjoined(call.workspace, name, waiting.digest)])
                 continue
-            if log_of_model.seen(waiting.days) == waiting.seen:
+            if answers.seen(waiting.days) == waiting.seen:
                 continue
             try:
-                _commit(ground, name, Labelling(ground, name, waiting), log, None)
+                _commit(ground, name, Labelling(ground, name, waiting, answers), log, None)
             except NotFound:  # the labels are gone: erased, or taken back
                 tables.write([records.forget_unjoined(call.workspace, name, waiting.digest)])
 

@@ -32,7 +32,7 @@ SMALL = 4 << 20
 MOST_AT_ONCE = 4_000
 BYTES_AT_ONCE = 16 << 20
 """Of objects that are written together; so much is in memory, and what comes of unpacking it."""
-MOST = 20_000
+MOST = 10_000
 """Objects in one go; the next goes on."""
 _NEEDED = pa.schema([*OF_LOG, pa.field("mode", pa.string())])
 _FEATURE = "feature_"
