@@ -93,12 +93,12 @@ def first_asked(predictions: pa.Table, position: npt.NDArray[np.integer]) -> npt
 
 
 def not_counted(joined: pa.Table, blobs: Blobs, keys: Sequence[str]) -> pa.Table:
-    """Drop what earlier labels already counted, by labelled files; one of them is in memory at a time."""
-    for key in keys:
+    """Drop what earlier labels already counted, by labelled files; only a few of them are in memory at a time."""
+    columns = ["prediction_id", "version"]
+    for before in ahead(lambda key: parquet_table(blobs.get("lake", key).body, columns), keys):
         if not joined.num_rows:
             return joined
-        before = parquet_table(blobs.get("lake", key).body, ["prediction_id", "version"])
-        both = pa.concat_tables([before, joined.select(["prediction_id", "version"])])
+        both = pa.concat_tables([before, joined.select(columns)])
         pairs = codes_of(both.column("prediction_id")) * (1 << 32) + both.column("version").to_numpy()
         counted = np.isin(pairs[before.num_rows :], pairs[: before.num_rows])
         joined = joined.filter(pa.array(~counted))
