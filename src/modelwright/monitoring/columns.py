@@ -145,6 +145,15 @@ class ColumnProfile(BaseModel):
         """The numbers, as detectors see them."""
         return self.sketch.distribution
 
+    def thinned(self, most: int) -> "ColumnProfile":
+        """Return the profile with a sketch of about so many numbers at most."""
+        sketch = self.sketch.thinned(most)
+        return self if sketch is self.sketch else self.model_copy(update={"sketch": sketch})
+
+    def afresh(self) -> "ColumnProfile":
+        """Return the same profile, which remembers nothing that it is asked for longer than it lives itself."""
+        return self.model_copy(update={"sketch": Sketch(self.sketch.levels, self.sketch.error)})
+
     def cumulative(self, points: Floats) -> Floats:
         """Return the share of values at or below each point, right up to the sketch's error."""
         return self.distribution.cumulative(points)

@@ -3,6 +3,9 @@
 ``columns`` says what is known of a column, ``profiles`` how a file is profiled. A ``Reference`` is the profiles of what
 was accepted before: their pool, and each upload by itself, because how much uploads differ among themselves is the
 measure of what is normal.
+
+A profile has at most about ``NUMBERS`` numbers in its sketches, because sixty of them have to lie in memory at once:
+sketches of up to 128 columns are what ``sketches`` makes of them, those of 500 columns have a thousand points each.
 """
 
 import gzip
@@ -18,6 +21,12 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from modelwright.monitoring.columns import ColumnProfile, pool
 
 VERSION = 2
+NUMBERS = 1 << 19
+"""4 MB of a profile, 250 MB of a reference; a sketch of a thousand points errs by a thousandth."""
+FEWEST = 64
+_LOOKED_AT = 4
+_OBJECT = 4_000
+"""Bytes of a column besides its sketch, about."""
 _GZIP, _JSON = b"\x1f\x8b", b"{"
 
 
@@ -54,6 +63,21 @@ class Profile(BaseModel):
     def packed(self) -> bytes:
         """Return the document as the lake keeps it: JSON, compressed; the same for the same profile."""
         return gzip.compress(self.model_dump_json().encode(), 6, mtime=0)
+
+    def thinned(self, numbers: int = NUMBERS) -> "Profile":
+        """Return the profile with about so many numbers at most in all sketches together."""
+        most = max(FEWEST, numbers // max(1, len(self.columns)))
+        columns = {name: column.thinned(most) for name, column in self.columns.items()}
+        if all(columns[name] is column for name, column in self.columns.items()):
+            return self
+        return self.model_copy(update={"columns": columns})
+
+    @cached_property
+    def memory_b(self) -> int:
+        """About how much memory it takes."""
+        sketches = sum(level.nbytes for one in self.columns.values() for level in one.sketch.levels)
+        words = sum(len(one.top) for one in self.columns.values())
+        return sketches + 100 * words + _OBJECT * len(self.columns)
 
     @classmethod
     def unpacked(cls, data: bytes) -> "Profile":
@@ -107,12 +131,28 @@ class Reference:
 
     def uploads(self, column: str) -> list[ColumnProfile]:
         """Return the profile of a column in each upload that has values of it."""
-        known = (profile.columns.get(column) for profile in self.profiles)
-        return [profile for profile in known if profile is not None and profile.count]
+        return [profile for _, profile in self.by_upload(column) if profile.count]
+
+    def by_upload(self, column: str) -> list[tuple[Profile, ColumnProfile]]:
+        """Return the uploads that have a column, each with its profile.
+
+        Of the columns that were looked at last only, what their profiles were asked for is remembered: that of all
+        would take four times as much memory as the profiles themselves.
+        """
+        if column not in self._looked_at:
+            while len(self._looked_at) >= _LOOKED_AT:
+                del self._looked_at[next(iter(self._looked_at))]
+            known = ((profile, profile.columns.get(column)) for profile in self.profiles)
+            self._looked_at[column] = [(profile, one.afresh()) for profile, one in known if one is not None]
+        return self._looked_at[column]
 
     def pooled(self, column: str) -> ColumnProfile | None:
         """Return the column over all uploads together (None: never seen)."""
         return self._pools.get(column)
+
+    @cached_property
+    def _looked_at(self) -> dict[str, list[tuple[Profile, ColumnProfile]]]:
+        return {}
 
     @cached_property
     def _pools(self) -> dict[str, ColumnProfile]:

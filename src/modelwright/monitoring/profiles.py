@@ -71,7 +71,7 @@ def profile_of(
         end=extremes[1],
         columns=columns_of(table, source, types or {}),
         duplicates=duplicates_of([table.select(list(source.key))]) if source.key else None,
-    )
+    ).thinned()
 
 
 def columns_of(table: pa.Table, source: Source, types: Mapping[str, str]) -> dict[str, ColumnProfile]:
@@ -204,7 +204,7 @@ class _Parquet:
             end=end,
             columns=columns,
             duplicates=duplicates_of(pa.Table.from_batches([batch]) for batch in keys) if source.key else None,
-        )
+        ).thinned()
 
     def _read(self, name: str) -> pa.ChunkedArray:
         return self.plain.read(columns=[name], use_threads=False).column(0)

@@ -8,9 +8,11 @@ weekday (also where that came as hourly files), and a week's file with everythin
 day's file says of one of its hours nobody can tell, and it is in no hour's reference. *training* is what lies in the
 window on which the champion of a model was trained, which ``follow_training`` and ``follow_version`` remember.
 
-Of more than ``MOST`` uploads the newest count, or where the time is fixed as many evenly spread over it.
+Of more than ``MOST`` uploads the newest count, or where the time is fixed as many evenly spread over it. Of sources of
+very many columns it is fewer, because a reference lies in memory as a whole: 60 profiles of 500 columns take 350 MB.
 """
 
+import threading
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +32,12 @@ from modelwright.storage import Blobs, Tables
 __all__ = ["MOST", "Reference", "follow_training", "follow_version", "reference_of"]
 
 MOST = 60
-_CACHED = 240
-_FRESH_S = 3600
+MOST_COLUMNS = 40_000
+"""Columns of all profiles of a reference together."""
+FEWEST = 8
+"""So many uploads count, however wide they are."""
+_CACHED_BYTES = 400 * 2**20
+FRESH_S = 3600
 """A profile is the same for ever, but for an erasure, of which a process hears nothing: it looks again."""
 _THREADS = 16
 _HOUR = timedelta(hours=1)
@@ -67,6 +73,7 @@ def reference_of(
         baseline: which reference; None: that of the source's drift.
         most: of more uploads only so many count.
     """
+    most = min(most, max(FEWEST, MOST_COLUMNS // max(1, len(source.columns))))
     asked = _Asked(call.workspace, name, start, until, tables, most)
     wanted = source.drift.reference if baseline is None else baseline
     kept, text = _CHOSEN[wanted.kind](asked, wanted, wanted.days or source.reference_days)
@@ -204,16 +211,22 @@ def _mostly_in(hours: frozenset[int], others: frozenset[int]) -> bool:
 
 
 def _read(kept: Kept, blobs: Blobs, cache: Cache) -> tuple[Profile, ...]:
-    """Return profiles, those that were not read of late in parallel; one that is gone from the lake is left out."""
+    """Return profiles, those that were not read of late in parallel; one that is gone from the lake is left out.
+
+    They are unpacked one after the other: a wide one of an older version takes a hundred times what it has packed.
+    """
+    unpacking = threading.Lock()
     known: dict[str, tuple[Profile, float]] = cache.setdefault("profiles", {})
     now = time.monotonic()
-    new = [one for one in kept if one.key not in known or known[one.key][1] < now - _FRESH_S]
+    new = [one for one in kept if one.key not in known or known[one.key][1] < now - FRESH_S]
 
     def profile(one: store.KeptProfile) -> Profile | None:
         try:
-            return Profile.unpacked(one.packed or blobs.get("lake", one.key).body)
+            body = one.packed or blobs.get("lake", one.key).body
         except NotFound:
             return None
+        with unpacking:
+            return Profile.unpacked(body).thinned()
 
     if new:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -223,6 +236,14 @@ def _read(kept: Kept, blobs: Blobs, cache: Cache) -> tuple[Profile, ...]:
             known.pop(one.key, None)
         known.update(found)
     profiles = tuple(known[one.key][0] for one in kept if one.key in known)
-    for key in list(known)[: max(0, len(known) - _CACHED)]:
-        del known[key]
+    _forget(known)
     return profiles
+
+
+def _forget(known: dict[str, tuple[Profile, float]]) -> None:
+    """Forget the profiles that were read longest ago, as many as lie in memory beyond what may."""
+    left = sum(profile.memory_b for profile, _ in known.values()) - _CACHED_BYTES
+    for key in list(known):
+        if left <= 0:
+            return
+        left -= known.pop(key)[0].memory_b

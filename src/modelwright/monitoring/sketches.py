@@ -46,11 +46,17 @@ class Sketch:
     error: int = 0
 
     @classmethod
-    def of(cls, ordered: Floats) -> "Sketch":
-        """Return the sketch of finite values in ascending order; the extremes stay what they are."""
-        if len(ordered) <= EXACT:
+    def of(cls, ordered: Floats, exact: int = EXACT, points: int = POINTS) -> "Sketch":
+        """Return the sketch of finite values in ascending order; the extremes stay what they are.
+
+        Args:
+            ordered: the values.
+            exact: so many are kept as they are.
+            points: of more, about so many at most are kept.
+        """
+        if len(ordered) <= exact:
             return cls((np.array(ordered, dtype=np.float64),), 0)
-        high = math.ceil(math.log2((len(ordered) - 2) / POINTS))
+        high = math.ceil(math.log2((len(ordered) - 2) / points))
         starts, sizes = _blocks(1, len(ordered) - 1, high)
         middle, low, up = (ordered[starts + at] for at in (sizes // 2, sizes // 4, sizes - 1 - sizes // 4))
         chosen = _shortest(middle, low, up)
@@ -88,6 +94,14 @@ class Sketch:
         points = {int(weight): np.asarray(values, dtype=np.float64) for weight, values in document["points"].items()}
         height = max(points, default=1).bit_length()
         return cls(tuple(points.get(1 << level, _NOTHING) for level in range(height)), int(document["error"]))
+
+    def thinned(self, most: int) -> "Sketch":
+        """Return a sketch of about so many numbers at most, which are at least 8; its error says what that costs."""
+        if sum(map(len, self.levels)) <= most:
+            return self
+        if self.exact:
+            return Sketch.of(self.levels[0], most, most)
+        return Sketch(*_compacted(list(self.levels), self.error, max(2, round(most * (1 - _SHRINK)))))
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it: numbers by how many values they stand for."""
@@ -176,11 +190,11 @@ def _rounded(values: Floats, decimals: Any) -> Floats:
     return rounded
 
 
-def _compacted(levels: list[Floats], error: int) -> tuple[tuple[Floats, ...], int]:
+def _compacted(levels: list[Floats], error: int, points: int = POINTS) -> tuple[tuple[Floats, ...], int]:
     """Compact the lowest levels that are too large until all together are not; returns them and the error."""
     count = sum(len(level) << h for h, level in enumerate(levels))
     while True:
-        rooms = [max(2, math.ceil(POINTS * _SHRINK**depth)) for depth in range(len(levels) - 1, -1, -1)]
+        rooms = [max(2, math.ceil(points * _SHRINK**depth)) for depth in range(len(levels) - 1, -1, -1)]
         if sum(map(len, levels)) <= sum(rooms):
             return tuple(levels), error
         h = next(h for h, (level, room) in enumerate(zip(levels, rooms, strict=True)) if len(level) > room)
@@ -189,5 +203,5 @@ def _compacted(levels: list[Floats], error: int) -> tuple[tuple[Floats, ...], in
         offset = int(np.random.default_rng([count, h]).integers(2))
         even = len(levels[h]) & ~1
         levels[h + 1] = np.sort(np.concatenate([levels[h + 1], levels[h][offset:even:2]]))
-        levels[h] = levels[h][even:]
+        levels[h] = levels[h][even:].copy()  # a view would keep all that is gone in memory
         error += 1 << h

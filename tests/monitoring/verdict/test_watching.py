@@ -277,3 +277,18 @@ def test_uploads_go_on_when_a_source_gets_a_column_and_another_becomes_text(poli
         words = pa.array([f"{value:.1f}" for value in table.column("x").to_pylist()])
         table = table.set_column(table.column_names.index("x"), "x", words)
         assert desk.land(f"rows/{number}.parquet", parquet_bytes(table)).startswith("accepted")
+
+
+def test_segments_that_an_erasure_rewrote_are_read_again_after_an_hour() -> None:
+    desk = desk_of(segments=("carrier",))
+    land(desk, range(1))
+    (upload,) = [one for one in desk.blobs.list("lake", "profiles/") if one.key.endswith(".segments.json")]
+    digest = upload.key.rpartition("/")[2].removesuffix(".segments.json")
+    watch = watched(desk)
+    (kept,) = watch.segments([Profile.unpacked(desk.blobs.get("lake", f"profiles/default/rows/{digest}.json").body)])
+    nothing = Segments()
+    desk.blobs.put("lake", upload.key, nothing.packed())
+    assert watch._read_segments(digest) == kept
+    key = watch.segments_key(digest)
+    watch.cache["segments"][key] = (kept, watch.cache["segments"][key][1] - 3_601)
+    assert watch._read_segments(digest) == nothing

@@ -88,8 +88,8 @@ def natural_floor(one: Compared, reference: Reference, policy: DriftPolicy, sinc
     voters = reference.profiles[-(policy.windows - 1) :] if policy.windows > 1 and since is not None else ()
     parts = [
         column
-        for upload in reference.profiles
-        if upload.rows >= policy.min_rows and (column := upload.columns.get(one.name)) is not None
+        for upload, column in reference.by_upload(one.name)
+        if upload.rows >= policy.min_rows
         if column.kind == one.usual.kind and not (since is not None and upload in voters and upload.start >= since)
     ]
     if len(parts) < 2 or one.certain:

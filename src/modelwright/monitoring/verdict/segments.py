@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modelwright.errors import InvalidInput
 from modelwright.monitoring import formulas
-from modelwright.monitoring.documents import Profile, Reference, merged
+from modelwright.monitoring.documents import NUMBERS, Profile, Reference, merged
 from modelwright.monitoring.profiles import profile_of
 from modelwright.project import Source
 
@@ -50,6 +50,22 @@ class Segments(BaseModel):
     def unpacked(cls, data: bytes) -> "Segments":
         """Read a document."""
         return cls.model_validate_json(gzip.decompress(data))
+
+    @property
+    def columns(self) -> int:
+        """How many profiles of columns it has."""
+        return sum(len(profile.columns) for by in self.profiles.values() for profile in by.values())
+
+    @property
+    def memory_b(self) -> int:
+        """About how much memory it takes."""
+        return sum(profile.memory_b for by in self.profiles.values() for profile in by.values())
+
+    def thinned(self) -> "Segments":
+        """Return the segments with about as many numbers together as one profile may have."""
+        share = NUMBERS // max(1, sum(map(len, self.profiles.values())))
+        thin = {e: {value: profile.thinned(share) for value, profile in by.items()} for e, by in self.profiles.items()}
+        return self.model_copy(update={"profiles": thin})
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,7 +106,7 @@ def segments_of(table: pa.Table, name: str, source: Source, digest: str, before:
             for value in sorted(set(labels.tolist()))
             if (rows := table.filter(pa.array(labels == value))).column(source.event_time).null_count < rows.num_rows
         }
-    return Segments(profiles=profiles, values=values, faults=faults)
+    return Segments(profiles=profiles, values=values, faults=faults).thinned()
 
 
 def together(parts: Sequence[Segments]) -> Segments:
@@ -104,7 +120,7 @@ def together(parts: Sequence[Segments]) -> Segments:
         profiles={e: {value: merged(ps) for value, ps in sorted(by.items())} for e, by in found.items()},
         values={e: max(part.values.get(e, 0) for part in parts) for e in found},
         faults={e: text for part in parts for e, text in part.faults.items()},
-    )
+    ).thinned()
 
 
 def compared_with(segments: Segments, before: Sequence[Segments], text: str) -> Mapping[str, tuple[Profile, Reference]]:

@@ -5,6 +5,7 @@ another since 1970. A reference is made of windows like the one that it is for.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,8 @@ from modelwright.monitoring.accepted import accepted_rows, in_common
 from modelwright.monitoring.detectors import Detector
 from modelwright.monitoring.detectors.multivariate import MultivariateDetector
 from modelwright.monitoring.documents import Profile, Reference, merged
-from modelwright.monitoring.references import MOST, reference_of
+from modelwright.monitoring.references import FRESH_S, MOST, MOST_COLUMNS, reference_of
+from modelwright.monitoring.verdict.comparing import MIN_UPLOADS
 from modelwright.monitoring.verdict.segments import Segments, together
 from modelwright.plugins import load
 from modelwright.project import Baseline, Source
@@ -34,6 +36,7 @@ Detectors = Callable[[str], Detector]
 MICROSECOND = timedelta(microseconds=1)
 _SEGMENTED = 20
 """Of so many newest windows of the reference segments are read."""
+_CACHED_BYTES = 200 * 2**20
 _FILES = 24 * MOST
 """At most so many files make up a reference of spans, or a span."""
 _WINDOWS_AT_ONCE = 5
@@ -78,11 +81,24 @@ class Watch:
         """Return where in the lake the segments of an accepted upload lie: beside its profile."""
         return f"profiles/{self.workspace}/{self.name}/{digest}.segments.json"
 
-    def segments(self, uploads: Iterable[Profile]) -> list[Segments]:
-        """Return the segments of accepted uploads, of which some may have none."""
-        if not self.source.drift.segments:
-            return []
-        return [one for upload in uploads if (one := self._read_segments(upload.digest)) is not None]
+    def segments(self, uploads: Sequence[Profile]) -> list[Segments]:
+        """Return the segments of accepted uploads, of which some may have none; of too many the newest."""
+        return [one for (one,) in self.segmented([(upload,) for upload in uploads])]
+
+    def segmented(self, windows: Sequence[Sequence[Profile]]) -> list[tuple[Segments, ...]]:
+        """Return the segments of windows of uploads that have some, oldest first.
+
+        They are read from the newest on, up to ``_SEGMENTED`` and as many as fit into memory, ``MIN_UPLOADS`` at least.
+        """
+        found: list[tuple[Segments, ...]] = []
+        columns = 0
+        for uploads in reversed(windows[-_SEGMENTED:] if self.source.drift.segments else ()):
+            if columns > MOST_COLUMNS and len(found) >= MIN_UPLOADS:
+                break
+            read = tuple(one for upload in uploads if (one := self._read_segments(upload.digest)) is not None)
+            columns += sum(one.columns for one in read)
+            found += [read] if read else []
+        return found[::-1]
 
     def rows(self, upload: Profile) -> pa.Table | None:
         """Return the rows of an accepted upload; None if they are gone."""
@@ -98,17 +114,22 @@ class Watch:
         )  # fmt: skip
 
     def _read_segments(self, digest: str) -> Segments | None:
-        known: dict[str, Segments] = self.cache.setdefault("segments", {})
-        key = self.segments_key(digest)
-        if key not in known:
-            try:
-                read = Segments.unpacked(self.blobs.get("lake", key).body)
-            except NotFound:
-                return None
-            for old in list(known)[: max(0, len(known) - 4 * _SEGMENTED)]:
-                del known[old]
-            known[key] = read
-        return known[key]
+        known: dict[str, tuple[Segments, float]] = self.cache.setdefault("segments", {})
+        key, now = self.segments_key(digest), time.monotonic()
+        if key in known and known[key][1] >= now - FRESH_S:
+            return known[key][0]
+        known.pop(key, None)
+        try:
+            read = Segments.unpacked(self.blobs.get("lake", key).body).thinned()
+        except NotFound:
+            return None
+        left = sum(one.memory_b for one, _ in known.values()) - _CACHED_BYTES
+        for old in list(known):
+            if left <= 0:
+                break
+            left -= known.pop(old)[0].memory_b
+        known[key] = (read, now)
+        return read
 
 
 @dataclass(frozen=True)
@@ -143,11 +164,12 @@ class Before:
     @cached_property
     def reference(self) -> Reference:
         """The reference, with a profile for each window."""
-        return Reference(tuple(files[0] if len(files) == 1 else merged(files) for files in self.uploads), self.text)
+        windows = (files[0] if len(files) == 1 else merged(files).thinned() for files in self.uploads)
+        return Reference(tuple(windows), self.text)
 
     def segments(self, watching: Watch) -> list[Segments]:
         """Return the segments of its newest windows, oldest first."""
-        return [together(watching.segments(files)) for files in self.uploads[-_SEGMENTED:]]
+        return [together(parts) for parts in watching.segmented(self.uploads)]
 
     def rows(self, watching: Watch, files: int, most: int) -> pa.Table | None:
         """Return rows of its newest files, at most so many, the same ones again."""
@@ -175,8 +197,8 @@ def spans_over(watching: Watch, newest: datetime, until: datetime) -> Iterable[J
         baseline = Baseline(kind="window", start=span.start, end=span.end - MICROSECOND)
         files = watching.reference(span.start, span.end, baseline, _FILES).profiles
         if files:
-            segments = together(watching.segments(files))
-            yield Judgeable(span, merged(files), segments, partial(_all_rows, watching, files))
+            segments = together([one for parts in watching.segmented([files]) for one in parts])
+            yield Judgeable(span, merged(files).thinned(), segments, partial(_all_rows, watching, files))
 
 
 def before(watching: Watch, window: Judgeable) -> Before:
