@@ -5,9 +5,12 @@ does not hold, or a key that other rows of the file contradict. Rows repeated ex
 because nothing is lost. How severe each of ``DECLARED`` is, the source may say.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,8 @@ from modelwright.project import Column, Source
 
 DECLARED = ("type", "required", "low", "high", "values", "regex", "unique", "rules", "duplicate_key")
 """What is checked because it is declared; of ``rules`` each may also be named by itself."""
+_TIMES = (datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+"""Events are within these: before and after is no room for the windows around them, and what is there means "never"."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,13 @@ def check_rows(rows: Rows, source: Source, faults: Sequence[Fault] = ()) -> RowV
     for name, column in source.columns.items():
         array = rows.typed.column(name).combine_chunks()
         needed = name in source.key or name == source.event_time
-        for check, broken, text in _column_faults(array, column, rows.untyped.get(name), name in source.key):
+        untyped = _Untyped(rows.untyped.get(name), rows.infinite.get(name))
+        for check, broken, text in _column_faults(array, column, untyped, name in source.key):
             if broken.any():
                 # without key and time no row can be told from others
                 block = (needed and check in ("type", "required")) or _severity(source, check) == "block"
                 verdict = verdict.without(_rated(held(check, name, broken, text), block))
-    verdict = _with_lines(verdict, rows)
+    verdict = _with_lines(_of_times(verdict, rows.typed, source), rows)
     for one in faults:
         verdict = verdict.without(one)
     for later in (_of_keys, _of_unique, _of_rules):
@@ -82,6 +88,15 @@ def _rated(one: Fault, block: bool) -> Fault:
         return one
     text = one.finding.text.replace("held back: ", "not as declared: ")
     return one._replace(finding=one.finding.model_copy(update={"severity": "warn", "text": text}))
+
+
+def _of_times(verdict: RowVerdict, typed: pa.Table, source: Source) -> RowVerdict:
+    times = typed.column(source.event_time).combine_chunks()
+    first, last = (pa.scalar(time, times.type) for time in _TIMES)
+    never = mask_of(pc.or_(pc.less(times, first), pc.greater_equal(times, last)))
+    if not never.any():
+        return verdict
+    return verdict.without(held("event_time", source.event_time, never, "at the end of all times nothing happens"))
 
 
 def _with_lines(verdict: RowVerdict, rows: Rows) -> RowVerdict:
@@ -175,24 +190,47 @@ def codes_of(table: pa.Table) -> npt.NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
-def _column_faults(array: pa.Array, column: Column, untyped: Mask | None, in_key: bool) -> list[tuple[str, Mask, str]]:
+class _Untyped(NamedTuple):
+    """Which cells broke their type, and which of them are infinite numbers."""
+
+    broken: Mask | None
+    infinite: pa.Array | None
+
+
+def _column_faults(array: pa.Array, column: Column, untyped: _Untyped, in_key: bool) -> list[tuple[str, Mask, str]]:
     faults = []
     missing = mask_of(array.is_null())
-    if untyped is not None:
-        faults.append(("type", untyped, f"not of type {column.type}"))
-        missing = missing & ~untyped
+    if untyped.broken is not None:
+        infinite = 0 if untyped.infinite is None else len(untyped.infinite) - untyped.infinite.null_count
+        told = f" ({infinite} of them infinite)" if infinite else ""
+        faults.append(("type", untyped.broken, f"not of type {column.type}{told}"))
+        missing = missing & ~untyped.broken
     if (not column.nullable or in_key) and missing.any():
         faults.append(("required", missing, "missing where a value must be"))
     if column.low is not None:
-        faults.append(("low", mask_of(pc.less(array, column.low)), f"below {column.low:g}"))
+        faults.append(("low", _beyond(array, column.low, below=True), f"below {column.low:g}"))
     if column.high is not None:
-        faults.append(("high", mask_of(pc.greater(array, column.high)), f"above {column.high:g}"))
+        faults.append(("high", _beyond(array, column.high, below=False), f"above {column.high:g}"))
     if column.values:
         faults.append(("values", _unlike(array, set(column.values).__contains__), f"none of {_told(column.values)}"))
     if column.regex:
         matches = re.compile(column.regex).fullmatch
         faults.append(("regex", _unlike(array, lambda text: bool(matches(text))), f"not like {column.regex}"))
     return faults
+
+
+def _beyond(array: pa.Array, bound: float, *, below: bool) -> Mask:
+    """Return the rows below or above a bound, of integers to the last one; what is no number is neither."""
+    compare = pc.less if below else pc.greater
+    if pa.types.is_floating(array.type):
+        return mask_of(compare(array, bound))
+    if not pa.types.is_integer(array.type) or math.isnan(bound):
+        return np.zeros(len(array), dtype=bool)
+    if not -(2.0**63) <= bound < 2.0**63:
+        all_or_none = array.is_valid() if (bound > 0) == below else pa.array(np.zeros(len(array), dtype=bool))
+        return mask_of(all_or_none)
+    # a float would not tell large integers apart
+    return mask_of(compare(array, pa.scalar(math.ceil(bound) if below else math.floor(bound), pa.int64())))
 
 
 def _told(values: Sequence[str]) -> str:

@@ -7,9 +7,12 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from modelwright.events import Finding
+from modelwright.monitoring.columns import ColumnProfile
 from modelwright.monitoring.documents import Profile, Reference
 from modelwright.monitoring.profiles import profile_of
 from modelwright.monitoring.reading import Mask, Rows
@@ -18,9 +21,28 @@ from modelwright.project import Source
 MIN_ROWS = 30
 MIN_UPLOADS = 3
 """With fewer accepted uploads nobody knows how much they differ."""
+_IN_ORDER = 0.9
 
 Others = Callable[[str, datetime, datetime], pa.Table | None]
 """Returns the accepted rows of another source of a span of event time; None where there are none."""
+
+
+def judged_columns(source: Source) -> tuple[str, ...]:
+    """Return the columns whose values can be compared with those before: all but the key.
+
+    A key is new in every upload, that is what it is for: no value of it is far off, unknown, or of another kind. What
+    can be wrong with one (missing, twice, not as declared) rows are held for. Only an exchange of two columns is looked
+    for in keys too, since new ids alone never look like what another column was.
+    """
+    return tuple(name for name in source.columns if name not in source.key)
+
+
+def _ranks(values: pa.Array) -> npt.NDArray[np.float64]:
+    ordered = values.dictionary_encode()
+    if not len(values):
+        return np.zeros(0)
+    places = pc.rank(ordered.dictionary, tiebreaker="dense").take(ordered.indices)
+    return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _nothing(source: str, start: datetime, end: datetime) -> None:
@@ -67,7 +89,29 @@ class File:
     @cached_property
     def profile(self) -> Profile:
         """What its columns look like; only where some row has an event time."""
-        return profile_of(self.rows.typed, self.name, self.source, self.rows.digest, self.types)
+        return profile_of(self.rows.figures, self.name, self.source, self.rows.digest, self.types)
+
+    @property
+    def judged(self) -> dict[str, ColumnProfile]:
+        """What those of its columns look like that learned bounds are for; see ``judged_columns``."""
+        return {name: self.profile.columns[name] for name in judged_columns(self.source)}
+
+    def runs(self, column: str) -> bool:
+        """Say whether a column of numbers rises or falls with the event time from row to row, as ids and clocks do.
+
+        Spearman's rank correlation at least 0.9, of one upload that tells what of several their order would.
+        """
+        values, times = self.column(column), self.column(self.source.event_time)
+        known = pc.and_(values.is_valid(), times.is_valid())
+        ranks = [_ranks(side.filter(known)) for side in (values, times)]
+        if ranks[0].size < MIN_ROWS or any(np.ptp(side) == 0 for side in ranks):
+            return False
+        return abs(float(np.corrcoef(ranks[0], ranks[1])[0, 1])) >= _IN_ORDER
+
+    def uploads(self, column: str) -> list[ColumnProfile]:
+        """Return a column in those uploads before that have enough of its values to say how they are distributed."""
+        kind = self.profile.columns[column].kind
+        return [one for one in self.reference.uploads(column) if one.kind == kind and one.count >= MIN_ROWS]
 
     @property
     def count(self) -> int:
@@ -76,10 +120,7 @@ class File:
 
     def only(self, wanted: Mask) -> "File":
         """Return the file with some of its rows."""
-        chosen = pa.array(wanted)
-        untyped = {name: broken[wanted] for name, broken in self.rows.untyped.items()}
-        raw, typed = self.rows.raw.filter(chosen), self.rows.typed.filter(chosen)
-        return replace(self, rows=replace(self.rows, raw=raw, typed=typed, untyped=untyped))
+        return replace(self, rows=self.rows.only(wanted))
 
     def column(self, name: str) -> pa.Array:
         """Return a column in its canonical type."""

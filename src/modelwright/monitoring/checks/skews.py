@@ -69,12 +69,16 @@ class Skew:
         return [fault(self.name, self.column, False, text, rows)]
 
     def _differ(self, mine: pa.Array, theirs: pa.Array) -> Mask:
-        if pa.types.is_integer(mine.type) or pa.types.is_floating(mine.type):
-            one, two = (side.cast(pa.float64()).to_numpy(zero_copy_only=False) for side in (mine, theirs))
+        if all(pa.types.is_integer(side.type) or pa.types.is_floating(side.type) for side in (mine, theirs)):
+            # large integers lose less than the tolerance
+            floats = (side.cast(pa.float64(), safe=False) for side in (mine, theirs))
+            one, two = (side.to_numpy(zero_copy_only=False) for side in floats)
             with np.errstate(invalid="ignore"):
                 differ: Mask = np.abs(one - two) > self.tolerance * np.maximum(np.abs(one), np.abs(two))
             return differ
-        return mask_of(pc.not_equal(mine, theirs.cast(mine.type)))
+        if mine.type != theirs.type:
+            mine, theirs = mine.cast(pa.string()), theirs.cast(pa.string())
+        return mask_of(pc.not_equal(mine, theirs))
 
 
 def _variation(mine: pa.ChunkedArray, theirs: pa.ChunkedArray) -> float:

@@ -132,8 +132,9 @@ def _of_a_zone(usual: float, apart: npt.NDArray[np.float64]) -> bool:
 def _lags(file: File) -> npt.NDArray[np.float64]:
     """Return how long after its event each row became known, in microseconds."""
     event, known = (file.column(name).cast(pa.int64()) for name in (file.source.event_time, file.source.available_at))
-    lags: npt.NDArray[np.float64] = pc.subtract(known, event).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return lags
+    # some are centuries: of them the last microseconds say nothing
+    lags = pc.subtract(known, event).cast(pa.float64(), safe=False)
+    return np.asarray(lags.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _offset(text: str) -> int:
