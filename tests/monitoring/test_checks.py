@@ -1,6 +1,7 @@
 """Checks: what they find in files of a made-up shop, and what they leave alone."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -96,6 +97,24 @@ def test_values_far_outside_are_wrong_where_they_are_many() -> None:
     assert few.finding.severity == "warn", "rare and real"
 
 
+def test_how_far_outside_is_told_without_a_value_of_a_row() -> None:
+    spread = max(one["price"].max() for one in orders().before) - min(one["price"].min() for one in orders().before)
+    fault = found(week().assign(price=week()["price"] + 10 * spread))["range"]
+    assert re.fullmatch(
+        r"price: 100% of values far outside, most by 9(\.\d+)? times the width of all before", fault.finding.text
+    )
+
+
+def test_a_number_that_leaps_at_the_second_file_only_warns() -> None:
+    base = orders()
+    desk = Desk(base.project)
+    for number, before in enumerate(base.before[:4]):
+        body = body_of(before.assign(price=before["price"] + 1e6 * (number % 2), country=["AB", "CD"][number % 2]))
+        assert desk.land(f"orders/{number}.csv", body) == f"accepted {len(before)} rows"
+    second = desk.events(UploadAccepted, "orders")[1]
+    assert {(one.check, one.severity) for one in second.findings} == {("range", "warn"), ("unknown_categories", "warn")}
+
+
 def test_new_categories_are_wrong_where_they_are_most() -> None:
     fault = found(week().assign(country=week()["country"].str.lower().where(week()["country"] != "FR", "FR")))
     assert fault["unknown_categories"].finding.severity == "block"
@@ -105,7 +124,8 @@ def test_new_categories_are_wrong_where_they_are_most() -> None:
 def test_what_was_always_different_and_comes_again_warns() -> None:
     source = orders().source
     columns = {**source.columns, "order_id": Column(type="string")}
-    file = File("orders", source.model_copy(update={"columns": columns}), rows_with_ids_again(), LANDED)
+    other_key = source.model_copy(update={"columns": columns, "key": ("ordered_at",)})
+    file = File("orders", other_key, rows_with_ids_again(), LANDED)
     faults = CHECKS["uniqueness"].check(replace(file, reference=Reference(past())))
     assert [(one.finding.column, one.finding.severity) for one in faults] == [("order_id", "warn")]
 
@@ -123,11 +143,11 @@ def test_texts_of_another_shape_or_length_are_named() -> None:
     assert [shape_of(text) for text in ("o-000123", "Zoë Müller", "12 h 3")] == ["a-9", "a a", "9 a 9"]
     source = orders().source
     columns = {**source.columns, "order_id": Column(type="string"), "coupon": Column(type="string", nullable=True)}
-    plain = source.model_copy(update={"columns": columns})
+    plain = source.model_copy(update={"columns": columns, "key": ("ordered_at",)})
     strange = np.arange(len(week())) % 10 == 3
     coded = [weeks.assign(coupon=[f"C{n % 60}" for n in range(len(weeks))]) for weeks in orders().before]
     other = week().assign(coupon=np.where(strange, "2-for-1", "C7"))
-    other["order_id"] = other["order_id"].mask(strange, "X" + other["order_id"])
+    other["order_id"] = other["order_id"].mask(strange, "No. " + other["order_id"])
     reference = Reference(tuple(profile(one, orders(), number) for number, one in enumerate(coded)))
     file = File("orders", plain, read_rows(body_of(other), plain), LANDED, reference)
     of_id, of_coupon = CHECKS["text_shape"].check(file)
@@ -284,6 +304,8 @@ def test_parquet_without_its_footer_is_named_and_supposed_to_be_the_next_of_its_
     assert abs(week_span.start - truth.min()) < timedelta(hours=4)
     assert abs(week_span.end - truth.max()) < timedelta(hours=4)
     assert desk.land("orders/whole.parquet", sink.getvalue()).startswith("accepted")
+    assert desk.events(QuarantineReleased, "orders") == [], "nobody knows which rows were in the other"
+    assert desk.land("orders/cut.parquet", sink.getvalue()).startswith("same content as orders/whole.parquet")
     assert [one.quarantine_id for one in desk.events(QuarantineReleased, "orders")] == [failed.quarantine_id]
 
 
@@ -420,6 +442,23 @@ def test_what_is_learned_follows_what_was_accepted() -> None:
 
 
 # --- configuration -----------------------------------------------------------------------
+
+
+class Plain:
+    """A check of somebody who knows nothing of dataclasses."""
+
+    learned = False
+    name = "plain"
+
+    def check(self, file: File) -> list[Fault]:
+        return []
+
+
+def test_a_check_that_is_a_plain_class_takes_no_options() -> None:
+    plain = Plain()
+    assert with_options("plain", plain, {}) is plain
+    with pytest.raises(InvalidInput, match="the check plain has no option block: there are none"):
+        with_options("plain", plain, {"block": 1})
 
 
 def test_options_are_honoured_and_unknown_ones_are_named() -> None:

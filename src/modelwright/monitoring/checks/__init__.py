@@ -10,7 +10,7 @@ What a source declares (types, bounds, rules, keys) is checked in ``rows``, whet
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -86,18 +86,20 @@ def with_options(name: str, check: Check, options: Mapping[str, Any]) -> Check:
 
     Args:
         name: of the check.
-        check: a dataclass; its fields but ``name`` are options.
+        check: a dataclass, whose fields but ``name`` are options; of any other there are none.
         options: by name.
 
     Raises:
         InvalidInput: it has no such option, or not with such a value.
     """
-    there = [field.name for field in fields(check) if field.name != "name"]  # type: ignore[arg-type]
+    if not options:
+        return check
+    there: list[str] = []
+    if is_dataclass(check):
+        there = [field.name for field in fields(check) if field.name != "name"]
     if unknown := sorted(set(options) - set(there)):
         told = ", ".join(there) or "none"
         raise InvalidInput(f"the check {name} has no option {', '.join(unknown)}: there are {told}")
-    if not options:
-        return check
     try:
         made: Check = TypeAdapter(type(check)).validate_python(dict(options))
     except ValidationError as error:

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from modelwright.events import Finding
 from modelwright.monitoring.checks.files import MIN_ROWS, MIN_UPLOADS, Fault, File, fault
-from modelwright.monitoring.checks.units import SAME, distance, scale_of
+from modelwright.monitoring.checks.spreads import scale_of
+from modelwright.monitoring.checks.units import SAME, distance
 from modelwright.monitoring.documents import Reference
 from modelwright.monitoring.profiles import column_profile
 from modelwright.monitoring.reading import typed_array
@@ -90,8 +91,9 @@ def _likeness(table: pa.Table, other: str, name: str, source: Source, reference:
     if broken is not None and broken.mean() > 0.5:
         return 0.0
     named = difflib.SequenceMatcher(None, other.lower(), name.lower()).ratio()
-    now, uploads = column_profile(pa.chunked_array([typed]), kind), reference.uploads(name)
-    if not uploads or now.count < MIN_ROWS:
+    now = column_profile(pa.chunked_array([typed]), kind)
+    uploads = [one for one in reference.uploads(name) if one.kind == now.kind]
+    if not uploads or now.count < MIN_ROWS or name in source.key:
         return named if named > 0.4 else 0.0
     if kind in ("integer", "number"):
         scale = scale_of(uploads)

@@ -9,7 +9,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from modelwright.monitoring.checks.files import MIN_ROWS, MIN_UPLOADS, Fault, File, fault
-from modelwright.monitoring.profiles import ColumnProfile, Floats, Profile
+from modelwright.monitoring.checks.spreads import chance_of, goes_on, scale_of
+from modelwright.monitoring.profiles import ColumnProfile, Floats
 
 
 class Unit(NamedTuple):
@@ -56,16 +57,19 @@ class UnitChange:
     Distances are mean absolute differences of the 5 % to 95 % quantiles, in units of the typical
     spread of one upload (75 % minus 25 % quantile), to the nearest of the newest ``compared`` uploads.
 
-    A column *leads* when as it stands it is further than ``far``, and than uploads ever were from the
-    one before, and a known change of unit brings it nearer than ``near`` and ``gain`` times nearer.
-    Columns further than ``aside`` that a lead's change also brings nearer *follow* it, if their spread is
-    ``alike`` up to that factor (so that they may have the lead's unit), because in winter a dew point in
-    Celsius is a possible one in Fahrenheit, and only beside the temperature plainly wrong. In the
-    weather of New York in 2013 no week leads as it is, and every week in Celsius does.
+    A column *leads* when as it stands it is further than ``far``, than uploads ever were from the one before, and than
+    so few values may be by chance (``chance_of``), and a known change of unit brings it nearer than ``near`` and
+    ``gain`` times nearer. Columns further than ``aside`` that a lead's change also brings nearer *follow* it, if their
+    spread is ``alike`` up to that factor (so that they may have the lead's unit), because in winter a dew point in
+    Celsius is a possible one in Fahrenheit, and only beside the temperature plainly wrong. In the weather of New York
+    in 2013 no week leads as it is, and every week in Celsius does.
 
     Which unit: the nearest in distance and in spread; of several about as near the first of
     ``UNITS``, where the commonest stand first. A pure factor below ``small`` may be the world: it must
-    bring the column nearer than ``surely``, needs three reference uploads, and only warns.
+    bring the column nearer than ``surely``, needs three reference uploads, and only warns. What goes on from upload to
+    upload (``goes_on``) has no unit that could change: the second thousand of serial numbers looks like the first one
+    in Fahrenheit. While there are fewer than three, what rises or falls within the file is taken for such, and of whole
+    numbers, which may be ids in any order, a change only warns.
     """
 
     learned: ClassVar[bool] = True
@@ -82,22 +86,23 @@ class UnitChange:
 
     def check(self, file: File) -> Sequence[Fault]:
         """See ``Check``."""
-        profile, reference = file.profile, file.reference
+        profile = file.judged
         columns = {
             name: uploads
-            for name, now in profile.columns.items()
-            if now.kind == "numbers" and now.count >= MIN_ROWS and (uploads := reference.uploads(name))
+            for name, now in profile.items()
+            if now.kind == "numbers" and now.count >= MIN_ROWS and (uploads := _in_a_unit(file, name))
         }
         leads: dict[Unit, list[str]] = {}
         for name, uploads in columns.items():
-            unit = self._change(profile.columns[name], uploads)
+            unit = self._change(profile[name], uploads)
             if unit is not None:
                 leads.setdefault(unit, []).append(name)
         found: list[Fault] = []
         for unit in sorted(leads, key=UNITS.index):
             named = {name for one in found for name in one.finding.column.split(", ")}
             if left := [name for name in leads[unit] if name not in named]:
-                found.append(self._finding(unit, left, profile, columns))
+                surely = all(_is_measured(file, lead) for lead in left)
+                found.append(self._finding(unit, left, profile, columns, surely=surely))
         return found
 
     def _change(self, now: ColumnProfile, uploads: list[ColumnProfile]) -> Unit | None:
@@ -107,7 +112,7 @@ class UnitChange:
         newest = uploads[-self.compared :]
         before = [distance(b, [a], SAME, scale) for a, b in pairwise(uploads)]
         stands = distance(now, newest, SAME, scale)
-        if stands < max(self.far, 1.2 * max(before, default=0.0)):
+        if stands < max(self.far, 1.2 * max(before, default=0.0), chance_of(now, newest) / scale):
             return None
         scores = [distance(now, newest, unit, scale) + _spread_off(now, unit, scale) for unit in UNITS]
         unit = next(unit for unit, score in zip(UNITS, scores, strict=True) if score <= min(scores) + self.tie)
@@ -120,16 +125,22 @@ class UnitChange:
         return unit.offset == 0 and 1 / self.small < unit.slope < self.small
 
     def _finding(
-        self, unit: Unit, leads: list[str], profile: Profile, columns: dict[str, list[ColumnProfile]]
+        self,
+        unit: Unit,
+        leads: list[str],
+        profile: dict[str, ColumnProfile],
+        columns: dict[str, list[ColumnProfile]],
+        *,
+        surely: bool,
     ) -> Fault:
         scales = [scale_of(columns[lead]) for lead in leads]
         names = [
             name
             for name, uploads in columns.items()
-            if name in leads or self._follows(profile.columns[name], uploads, unit, scales)
+            if name in leads or self._follows(profile[name], uploads, unit, scales)
         ]
         text = f"{', '.join(names)}: values look like {unit.formula} of the reference: {unit.text}"
-        return fault(self.name, ", ".join(names), not self._slight(unit), text)
+        return fault(self.name, ", ".join(names), surely and not self._slight(unit), text)
 
     def _follows(self, now: ColumnProfile, uploads: list[ColumnProfile], unit: Unit, scales: list[float]) -> bool:
         scale = scale_of(uploads)
@@ -148,10 +159,16 @@ def restored(now: ColumnProfile, uploads: Sequence[ColumnProfile], compared: int
     return scale > 0 and any(distance(now, newest, u, scale) + _spread_off(now, u, scale) < score for u in UNITS)
 
 
-def scale_of(uploads: Sequence[ColumnProfile]) -> float:
-    """Typical spread of one upload."""
-    last = uploads[0].grid.size - 1
-    return float(np.median([u.grid[3 * last // 4] - u.grid[last // 4] for u in uploads]))
+def _in_a_unit(file: File, column: str) -> list[ColumnProfile]:
+    """Return the uploads that say in which unit a column is; none of what goes on."""
+    uploads = file.reference.uploads(column)
+    on_and_on = goes_on(uploads) if len(uploads) >= MIN_UPLOADS else file.runs(column)
+    return [] if on_and_on else file.uploads(column)
+
+
+def _is_measured(file: File, column: str) -> bool:
+    """Say whether a column is no id whose uploads are too few to tell that it goes on."""
+    return len(file.uploads(column)) >= MIN_UPLOADS or file.source.columns[column].type == "number"
 
 
 def distance(now: ColumnProfile, uploads: Sequence[ColumnProfile], unit: Unit, scale: float) -> float:

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from modelwright.monitoring.checks.files import MIN_ROWS, MIN_UPLOADS, Fault, File, fault, mask_of
-from modelwright.monitoring.checks.units import SAME, distance, scale_of
-from modelwright.monitoring.profiles import ColumnProfile
+from modelwright.monitoring.checks.files import MIN_ROWS, MIN_UPLOADS, Fault, File, fault, judged_columns, mask_of
+from modelwright.monitoring.checks.spreads import goes_on, scale_of
+from modelwright.monitoring.checks.units import SAME, distance
+from modelwright.monitoring.profiles import ColumnProfile, Floats
 from modelwright.monitoring.reading import Mask
 
 
@@ -21,7 +22,8 @@ class LearnedRange:
     """Values lie beyond all that was seen, by more than the whole width of what was seen.
 
     Where it is a quarter of the values these rows are wrong; one in a hundred warns (storms and long delays are rare
-    and real).
+    and real), and so does a quarter while there are fewer than ``MIN_UPLOADS``. What goes on (``goes_on``) is always
+    beyond what was, and nothing is said of it.
     """
 
     learned: ClassVar[bool] = True
@@ -32,20 +34,34 @@ class LearnedRange:
     def check(self, file: File) -> Sequence[Fault]:
         """See ``Check``."""
         found = []
-        for column, now in file.profile.columns.items():
-            seen = file.reference.pooled(column)
-            if now.kind != "numbers" or not now.count or seen is None or seen.low is None or seen.high is None:
+        for column, now in file.judged.items():
+            seen, uploads = file.reference.pooled(column), file.reference.uploads(column)
+            if now.kind != "numbers" or not now.count or seen is None or seen.count < MIN_ROWS:
                 continue
-            width = seen.high - seen.low
-            if width == 0 or seen.count < MIN_ROWS:
+            if goes_on(uploads) or (len(uploads) < MIN_UPLOADS and file.runs(column)):
                 continue
-            values = file.column(column)
-            beyond = mask_of(pc.or_(pc.less(values, seen.low - width), pc.greater(values, seen.high + width)))
+            away = _away(file.column(column), seen)
+            beyond = away > 1
             outside = float(beyond.sum()) / now.count
             if outside > self.warn:
-                text = f"{column}: {outside:.0%} of values far outside {seen.low:.4g} to {seen.high:.4g}"
-                found.append(fault(self.name, column, outside > self.block, text, beyond))
+                far = float(np.median(away[beyond]))
+                text = f"{column}: {outside:.0%} of values far outside, most by {far:.3g} times the width of all before"
+                known = len(uploads) >= MIN_UPLOADS
+                found.append(fault(self.name, column, known and outside > self.block, text, beyond))
         return found
+
+
+def _away(values: pa.Array, seen: ColumnProfile) -> Floats:
+    """Return how far outside of what was seen values lie, in widths of that; 0 inside and of what is missing."""
+    low, high = seen.low, seen.high
+    if low is None or high is None or low == high:
+        return np.zeros(len(values))
+    # large integers as the nearest floats, which are as good here; half a width is a number where one is none
+    numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    half = high / 2 - low / 2
+    with np.errstate(over="ignore"):
+        away = np.maximum(low / 2 - numbers / 2, numbers / 2 - high / 2) / half
+    return np.asarray(np.nan_to_num(np.maximum(away, 0), nan=0.0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -55,8 +71,8 @@ class TextShape:
     The shape of a text is what remains when each run of letters is one letter and each run of digits one digit:
     ``o-000123`` has the shape ``a-9``. A column has shapes where the texts that the reference knows, at least
     ``known`` different ones, have at most ``most`` together; of more texts than a profile keeps only the lengths are
-    known, and one further from these than they are from each other is another. A column with few values has a check
-    of its own.
+    known, and one further from these than they are from each other, by more than one character (numbers in texts grow
+    by one at times), is another. A column with few values has a check of its own.
     """
 
     learned: ClassVar[bool] = True
@@ -69,8 +85,8 @@ class TextShape:
     def check(self, file: File) -> Sequence[Fault]:
         """See ``Check``."""
         found = []
-        for column, declared in file.source.columns.items():
-            seen = file.reference.pooled(column)
+        for column in judged_columns(file.source):
+            declared, seen = file.source.columns[column], file.reference.pooled(column)
             if declared.type != "string" or declared.regex or seen is None:
                 continue
             if len(file.reference.uploads(column)) < MIN_UPLOADS:
@@ -90,7 +106,7 @@ class TextShape:
             strange = [text for text in _different(texts) if shape_of(text) not in shapes]
             return mask_of(pc.is_in(texts, pa.array(strange, pa.string()))), "a shape that none had before"
         low, high = seen.lengths.low, seen.lengths.high
-        lengths, width = pc.utf8_length(texts), high - low
+        lengths, width = pc.utf8_length(texts), max(high - low, 1)
         beyond = pc.or_(pc.less(lengths, low - width), pc.greater(lengths, high + width))
         return mask_of(beyond), f"a length far from the {low} to {high} characters of those before"
 
@@ -111,7 +127,8 @@ class SwappedColumns:
     Of numbers, the distance is that of ``unit_change`` (mean difference of quantiles to the nearest of the newest
     uploads, in spreads of one upload); of categories, the share of rows whose value the reference does not know. As
     they stand the two must be further than ``far`` together, exchanged at most a ``gain``-th of that, and each of them
-    nearer than it was. Nothing but an exchange is said of the two then.
+    nearer than it was. Nothing but an exchange is said of the two then. Keys are looked at too: new ones are far from
+    those before, but not near another column, which would have to look like keys besides.
     """
 
     learned: ClassVar[bool] = True
@@ -125,7 +142,7 @@ class SwappedColumns:
         found: list[Fault] = []
         for kind in ("numbers", "categories"):
             names = [name for name, now in file.profile.columns.items() if now.kind == kind and now.count >= MIN_ROWS]
-            names = [name for name in names if file.reference.uploads(name)]
+            names = [name for name in names if file.uploads(name)]
             as_is = {name: self._off(file, name, name) for name in names}
             for one, other in combinations(names, 2):
                 alike = file.source.columns[one].type == file.source.columns[other].type
@@ -143,7 +160,7 @@ class SwappedColumns:
 
     def _off(self, file: File, name: str, like: str) -> float:
         """Return how far a column is from what another one was."""
-        now, uploads = file.profile.columns[name], file.reference.uploads(like)
+        now, uploads = file.profile.columns[name], file.uploads(like)
         if now.kind == "categories":
             # as far as it can be is three spreads
             return 3 * _unknown(now, uploads)
