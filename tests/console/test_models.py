@@ -49,7 +49,12 @@ def desk() -> Desk:
     """A workspace with ``flights`` of two versions, whose requests take one approval."""
     desk = Desk()
     times = {"t": {"type": "timestamp"}}
-    arrivals = {"prefix": "a/", "columns": {"late": {"type": "integer"}, **times}, "key": ["late"], "event_time": "t"}
+    arrivals = {
+        "prefix": "a/",
+        "columns": {"id": {"type": "string"}, "late": {"type": "integer"}, **times},
+        "key": ["late"],
+        "event_time": "t",
+    }
     declared = {
         "id_column": "id", "time_column": "t", "request": {"id": "string"}, "views": [], "inputs": ["id"],
         "label": {"source": "arrivals", "column": "late", "above": 15}, "trainer": "code:fit",

@@ -357,7 +357,11 @@ def project(desk: Desk, **gates: Any) -> None:
     """Declare the model ``flights``, fed by the source ``weather``."""
     times = {"t": {"type": "timestamp"}}
     weather = {"prefix": "weather/", "columns": {"origin": {"type": "string"}, **times}, "key": ["origin"]}
-    arrivals = {"prefix": "arrivals/", "columns": {"late": {"type": "integer"}, **times}, "key": ["late"]}
+    arrivals = {
+        "prefix": "arrivals/",
+        "columns": {"id": {"type": "string"}, "late": {"type": "integer"}, **times},
+        "key": ["late"],
+    }
     declared = {
         "id_column": "id", "time_column": "t", "request": {"id": "string", "origin": "string"}, "views": ["now"],
         "inputs": ["now__origin"],
