@@ -39,7 +39,7 @@ def receive(upload: Upload, call: Call, wiring: Wiring) -> str:
     return uploads.receive(
         call, upload.key, upload.version, tables=wiring.tables, log=wiring.log, blobs=wiring.blobs,
         check=partial(plugin, "checks"), detector=partial(plugin, "detectors"),
-        virtual_time=wiring.settings.virtual_time, cache=wiring.cache,
+        virtual_time=wiring.settings.virtual_time, cache=wiring.cache, size=upload.size,
     )  # fmt: skip
 
 

@@ -88,6 +88,19 @@ def hold_unread(
     return hold_file(landed, name, findings, digest, 0, supposed, quoting)
 
 
+def hold_large(landed: Landed, name: str, finding: Finding, size: int) -> Outcome:
+    """Hold a file that is too large to be read, in which nobody looks: it stays in the landing bucket.
+
+    Args:
+        landed: the upload, whose body may be empty.
+        name: of its source.
+        finding: how large it is.
+        size: its bytes.
+    """
+    digest = hashlib.sha256(f"{landed.key}\n{landed.version}\n{size}".encode()).hexdigest()
+    return hold_file(landed, name, (finding,), digest, 0, _next_window(landed, name), copied=False)
+
+
 def hold_file(
     landed: Landed,
     name: str,
@@ -96,6 +109,8 @@ def hold_file(
     rows: int,
     window: Window | None = None,
     quoting: str = "",
+    *,
+    copied: bool = True,
 ) -> Outcome:
     """Hold a file as a whole.
 
@@ -107,6 +122,7 @@ def hold_file(
         rows: how many it has; 0: nobody could read it.
         window: of its rows.
         quoting: why, for who looks into the quarantine.
+        copied: whether it is kept in quarantine too; if not, only why it is held is.
     """
     workspace = landed.workspace
     seen = store.seen_content(landed.tables, workspace, name, digest)
@@ -120,7 +136,7 @@ def hold_file(
         upload_key=landed.key,
         upload_version=landed.version,
         scope="file",
-        key=f"{folder}/{_apart(landed.key.rsplit('/', 1)[-1])}",
+        key=f"{folder}/{_apart(landed.key.rsplit('/', 1)[-1]) if copied else _REASONS}",
         rows=rows,
         at=landed.call.now,
         window=window,
@@ -133,7 +149,8 @@ def hold_file(
         store.put_content(workspace, name, digest, now_seen, seen),
         store.put_open(workspace, held),
     )
-    bodies = {held.key: landed.body, f"{folder}/{_REASONS}": _reasons(held, findings, quoting=quoting)}
+    kept = {held.key: landed.body} if copied else {}
+    bodies = {**kept, f"{folder}/{_REASONS}": _reasons(held, findings, quoting=quoting)}
     return Outcome(text, False, (failed(held),), writes, bodies, findings, rows)
 
 

@@ -24,7 +24,7 @@ from modelwright.monitoring.accepted import accepted_key, accepted_rows, in_comm
 from modelwright.monitoring.checks import Check, Checks, Fault, File, checks_of, faults_of, renamed
 from modelwright.monitoring.detectors import Detector
 from modelwright.monitoring.documents import Profile, Reference
-from modelwright.monitoring.holding import failed, held_rows, hold_file, hold_unread, told
+from modelwright.monitoring.holding import failed, held_rows, hold_file, hold_large, hold_unread, told
 from modelwright.monitoring.landed import MICROSECOND, UNKNOWN, Landed, Outcome, window_of
 from modelwright.monitoring.profiles import profile_of, stored_as
 from modelwright.monitoring.reading import (
@@ -38,9 +38,10 @@ from modelwright.monitoring.reading import (
 from modelwright.monitoring.references import reference_of
 from modelwright.monitoring.releasing import Arrived, close_rest, closing, overlapping, released, room
 from modelwright.monitoring.rows import RowVerdict, check_rows, expanded
+from modelwright.monitoring.sizes import too_large, too_many
 from modelwright.monitoring.watching import Watch, watch
 from modelwright.project import Baseline, Source, load_current
-from modelwright.storage import Blobs, TableName, Tables, Write
+from modelwright.storage import Blobs, Stored, TableName, Tables, Write
 
 __all__ = [
     "ERASURE",
@@ -80,6 +81,7 @@ def receive(
     detector: Detectors,
     virtual_time: bool = False,
     cache: dict[str, Any] | None = None,
+    size: int = 0,
 ) -> str:
     """Judge an object of the landing bucket and commit what follows; returns the outcome in words.
 
@@ -94,35 +96,46 @@ def receive(
         detector: the installed drift detectors by name.
         virtual_time: whether ``as-of`` is honoured.
         cache: what is kept while the process lives.
+        size: the object's bytes, where that is known.
     """
     handled = store.upload_outcome(tables, call.workspace, key, version)
     if handled is not None:
         left = store.left_to_close(tables, call.workspace, key, version)
         close_rest(Landed(call, key, version, b"", tables, log, blobs), left)
         return f"repeated delivery: {handled}"
+    kept = {} if cache is None else cache
     try:
-        stored = blobs.get("landing", key, version)
+        size = size or blobs.size("landing", key)
+        large = too_large(size)
+        stored = Stored(b"", version, "", {}) if large else blobs.get("landing", key, version)
     except NotFound:
         return "gone before it was read"
-    if key.endswith("/") and not stored.body:
+    if key.endswith("/") and not size:
         return "a folder"
     if ERASURE in stored.metadata:
         return f"rewritten by erasure {stored.metadata[ERASURE]}"
     if virtual_time and "as-of" in stored.metadata:
         call = replace(call, now=_time(stored.metadata["as-of"]) or call.now)
-    landed = Landed(call, key, version, stored.body, tables, log, blobs, {} if cache is None else cache)
+    landed = Landed(call, key, version, stored.body, tables, log, blobs, kept)
+    return commit(landed, _outcome(landed, large or too_many(stored.body), size, check, detector))
+
+
+def _outcome(landed: Landed, large: Finding | None, size: int, check: Checks, detector: Detectors) -> Outcome:
+    """Return what follows from an object, whatever it is."""
     try:
-        project = load_current(tables, call.workspace)
-        name = project.source_of(key)
+        project = load_current(landed.tables, landed.call.workspace)
+        name = project.source_of(landed.key)
     except NotFound as error:
         finding = Finding(check="source", severity="block", text=str(error))
-        return commit(landed, hold_unread(landed, UNKNOWN, (finding,)))
+        return hold_large(landed, UNKNOWN, large, size) if large else hold_unread(landed, UNKNOWN, (finding,))
+    if large:
+        return hold_large(landed, name, large, size)
     source = project.sources[name]
     try:
-        rows = read_rows(stored.body, source)
+        rows = read_rows(landed.body, source)
     except Unreadable as error:
-        return commit(landed, _unread(landed, name, source, error))
-    return commit(landed, assess(landed, name, source, rows, check=check, detector=detector))
+        return _unread(landed, name, source, error)
+    return assess(landed, name, source, rows, check=check, detector=detector)
 
 
 def commit(

@@ -10,14 +10,14 @@ Nothing is written here: ``uploads`` commits what is returned, together with the
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pyarrow as pa
 
 from modelwright.context import Call
-from modelwright.errors import NotFound
+from modelwright.errors import ConditionFailed, NotFound
 from modelwright.events import ColumnDrift, DriftDetected, Event, Finding, Window
 from modelwright.log import Happened, Log, stream_of
 from modelwright.monitoring import compatibility, measures, report, store
@@ -49,6 +49,7 @@ _REFERENCE_FILES = 8
 """Of so many newest uploads of the reference rows are read, where something looks at rows."""
 _COMPARED_ROWS = 100_000
 _HISTORY = 30
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ def close_windows(
 ) -> None:
     """Judge the windows of all sources that are over, and commit what follows; without a project there are none.
 
+    What is wrong with one source keeps no other from its turn, and is raised when all had theirs, so that the schedule
+    fails and is delivered again: windows that were judged are not judged anew.
+
     Args:
         call: its time says what is over.
         tables: monitoring's own table and the project.
@@ -123,13 +127,36 @@ def close_windows(
         project = load_current(tables, call.workspace)
     except NotFound:
         return
-    for name, source in project.sources.items():
-        found = close_due(Watch(call, name, source, tables, blobs, detector, cache))
+    watches = (Watch(call, name, source, tables, blobs, detector, cache) for name, source in project.sources.items())
+    _close_each(watches, log)
+
+
+def _close_each(watches: Iterator[Watch], log: Log) -> None:
+    for watching in watches:
+        try:
+            _close(watching, log)
+        except Exception as error:  # whatever it is, it is raised once the other sources had their turn
+            error.add_note(f"when the windows of source {watching.name} were closed")
+            _close_each(watches, log)
+            raise
+
+
+def _close(watching: Watch, log: Log) -> None:
+    """Judge what is over and commit it, again if an upload voted meanwhile."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        found = close_due(watching)
+        if not found.writes:
+            return
         for key, body in found.bodies.items():
-            blobs.put("lake", key, body)
-        if found.writes:
-            stream = stream_of(call.workspace, "SOURCE", name)
-            log.commit(call, [Happened(stream, event) for event in found.events], found.writes)
+            watching.blobs.put("lake", key, body)
+        stream = stream_of(watching.workspace, "SOURCE", watching.name)
+        try:
+            log.commit(watching.call, [Happened(stream, event) for event in found.events], found.writes)
+        except ConditionFailed:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def history(watching: Watch, limit: int = _HISTORY) -> tuple[store.JudgedWindow, ...]:

@@ -22,7 +22,7 @@ from modelwright.events import (
     UploadAccepted,
 )
 from modelwright.log import Happened, stream_of
-from modelwright.monitoring import store, uploads
+from modelwright.monitoring import sizes, store, uploads
 from modelwright.monitoring.healing.logs import RepairLog, digest, undo
 from modelwright.monitoring.healing.searching import Candidate, Search, search
 from modelwright.monitoring.healing.wards import Shop, Ward
@@ -197,6 +197,8 @@ def log_of(key: str, shop: Shop) -> RepairLog | None:
 
 
 def _searched(ward: Ward, rules: tuple[str, ...]) -> Search:
+    if large := _too_large(ward.held):
+        return Search(None, (), large)
     try:
         if len(ward.body) > _LARGEST:
             return Search(None, (), f"the file is too large to be repaired by rules ({len(ward.body)} bytes)")
@@ -205,6 +207,11 @@ def _searched(ward: Ward, rules: tuple[str, ...]) -> Search:
         return Search(None, (), "the file that landed is gone")
     except PluginError as error:
         return Search(None, (), str(error))
+
+
+def _too_large(held: store.Quarantine) -> str:
+    """Return what is said of a file that is too large to be read at all; empty of others."""
+    return next((finding.text for finding in held.findings if finding.check == sizes.CHECK), "")
 
 
 def _named(ward: Ward, rule: str) -> Candidate:
@@ -288,6 +295,8 @@ def _release(ward: Ward, one: Candidate, *, actor: str, reason: str, delivery: D
 
 
 def _release_as_it_is(ward: Ward, reason: str) -> None:
+    if large := _too_large(ward.held):
+        raise Refused(f"quarantine {ward.held.id} cannot go on as it is: {large}")
     try:
         landed, outcome = ward.as_it_is()
     except InvalidInput as error:
