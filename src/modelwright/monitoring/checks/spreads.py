@@ -26,7 +26,7 @@ def chance_of(now: ColumnProfile, uploads: Sequence[ColumnProfile]) -> float:
 
     Args:
         now: a column of numbers.
-        uploads: the same in uploads before; the one that tells least counts.
+        uploads: the same in uploads before; the side that tells least counts.
 
     Returns:
         In units of the values.
@@ -37,7 +37,7 @@ def chance_of(now: ColumnProfile, uploads: Sequence[ColumnProfile]) -> float:
         off = _ERRORS * np.sqrt(shares * (1 - shares) * (1 / now.count + 1 / upload.count))
         steps = upload.grid.size - 1
         above, below = (np.rint(np.clip(shares + side, 0, 1) * steps).astype(int) for side in (off, -off))
-        found.append(float(np.mean(upload.grid[above] / 2 - upload.grid[below] / 2)))
+        found.extend(float(np.mean(grid[above] / 2 - grid[below] / 2)) for grid in (now.grid, upload.grid))
     return max(found)
 
 
