@@ -32,7 +32,7 @@ def chance_of(now: ColumnProfile, uploads: Sequence[ColumnProfile]) -> float:
         In units of the values.
     """
     shares = np.linspace(0.05, 0.95, 91)
-    found = []
+    found: list[float] = []
     for upload in uploads:
         off = _ERRORS * np.sqrt(shares * (1 - shares) * (1 / now.count + 1 / upload.count))
         steps = upload.grid.size - 1
