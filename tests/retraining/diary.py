@@ -18,10 +18,12 @@ from modelwright.events import (
     Performance,
     PerformanceDegraded,
     PerformanceMeasured,
+    ProjectApplied,
     TrainingFailed,
     TrainingRequested,
     Window,
 )
+from modelwright.governance.projects import policies_of
 from modelwright.log import Happened, Log, LogItem, stream_of
 from modelwright.project import Project
 from modelwright.retraining import store
@@ -51,8 +53,9 @@ class Diary:
     versions: int = 0
 
     def __post_init__(self) -> None:
-        self.stage.apply(self.declared)
         self.random = random.Random(self.seed)
+        self.applied: Project | None = None
+        self.apply(self.declared)
         self.mail: list[LogItem] = []
         self.fates: dict[str, bool] = {}
 
@@ -63,6 +66,16 @@ class Diary:
     @property
     def log(self) -> Log:
         return self.stage.log
+
+    def apply(self, declared: Project) -> None:
+        """Let another project take effect, as governance does it."""
+        policies = policies_of(self.applied, declared)
+        event = ProjectApplied(project="demo", digest="d", models=(), sources=(), views=(), policies=policies)
+        self.stage.apply(declared)
+        call = Call(WS, "ann", self.stage.now, "c")
+        self.log.commit(call, [Happened(stream_of(WS, "PROJECT", "demo"), event)])
+        self.applied = self.declared = declared
+        self.changed = self.stage.now
 
     def envelopes(self) -> list[dict[str, Any]]:
         hour = datetime.now(UTC)

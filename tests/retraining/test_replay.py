@@ -6,15 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from modelwright.adapters.memory import MemoryTables
 from modelwright.cli.replay import others_of
 from modelwright.errors import InvalidInput, NotFound
-from modelwright.events import Finding, QualityFailed, QuarantineReleased, TrainingDeclined, Window
+from modelwright.events import (
+    Estimate,
+    Finding,
+    PerformanceDegraded,
+    PerformanceEstimated,
+    QualityFailed,
+    QuarantineReleased,
+    TrainingDeclined,
+    Window,
+)
 from modelwright.project import Project
-from modelwright.retraining import counterfactual, whatif
+from modelwright.retraining import counterfactual, rejudging, whatif
 from modelwright.retraining.differences import Comparison, compare
 from modelwright.retraining.whatif import Past, history_of
 from retraining.diary import Diary
@@ -35,19 +44,20 @@ def quarantined(diary: Diary, identity: str) -> QualityFailed:
 
 def year(diary: Diary, weeks: int = 20) -> Diary:
     """Live through weeks with quarantines, falls, wishes and schedules, as the diary's seed has it."""
-    diary.new_champion()
-    diary.bring()
+    if not diary.champion:
+        diary.new_champion()
+        diary.bring()
     for week in range(weeks):
-        held = diary.random.random() < 0.3
+        held = f"q{week} {diary.stage.now}" if diary.random.random() < 0.3 else ""
         if held:
-            diary.happens(("SOURCE#weather", quarantined(diary, f"q{week}")))
+            diary.happens(("SOURCE#weather", quarantined(diary, held)))
         diary.labels_come(0.7 - week / 200, degraded=diary.random.random() < 0.5)
         for number in range(diary.random.randrange(3)):
             diary.wish(100 * week + number)
         diary.due()
         diary.bring()
         if held:
-            released = QuarantineReleased(source="weather", quarantine_id=f"q{week}", reason="sent again")
+            released = QuarantineReleased(source="weather", quarantine_id=held, reason="sent again")
             diary.happens(("SOURCE#weather", released))
         diary.stage.pass_days(7)
     diary.bring()
@@ -87,10 +97,70 @@ def spent(past: Past) -> float:
 
 
 def test_another_policy_is_not_taken_for_the_one_that_ran() -> None:
+    """Of a log from before it told which did."""
     diary = year(Diary(project(triggers=ALL, cooldown_days=0, budget=0.5), seed=4))
-    past = Past.read(diary.envelopes(), diary.declared, "flights")
+    envelopes = [one for one in diary.envelopes() if one["type"] != "ProjectApplied"]
+    past = Past.read(envelopes, diary.declared, "flights")
     other = project(triggers=ALL, cooldown_days=21, budget=0.5)
     assert history_of(past, other, MemoryTables()).first_difference.startswith("recorded was ")
+    told = compare(past, diary.declared, other, ENDLESS, MemoryTables)
+    assert told.first_difference == ""
+    assert "the project's policy ran: the log does not tell which did" in told.assumptions
+
+
+POLICIES = st.fixed_dictionaries(
+    {
+        "triggers": st.sampled_from(
+            [ALL, ("performance", "manual"), ("age", "manual"), ("new_data", "schedule", "manual")]
+        ),
+        "queue": st.booleans(),
+        "cooldown_days": st.sampled_from([0, 7, 21]),
+        "max_age_days": st.sampled_from([14, 35]),
+        "min_new_labels": st.sampled_from([700, 1_500]),
+        "budget": st.sampled_from([0.1, 9.0]),
+    }
+)
+
+
+@settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(seed=st.integers(0, 10**6), policies=st.lists(POLICIES, min_size=2, max_size=3))
+def test_history_is_reproduced_with_the_policies_that_ran_when_they_changed_on_the_way(
+    seed: int, policies: list[dict[str, Any]]
+) -> None:
+    diary = year(Diary(project(**policies[0]), seed=seed, unlucky=0.2), weeks=4)
+    for policy in policies[1:]:
+        diary.apply(project(**policy))
+        year(diary, weeks=4)
+    diary.wish(0)  # and its answer tells what was heard before it
+    last = diary.declared
+    for period in (ENDLESS, (START + timedelta(days=35), ENDLESS[1])):
+        told = compared(diary, last, period)
+        assert told.first_difference == ""
+    since = (diary.changed, ENDLESS[1])
+    told = compared(diary, last, since)
+    assert told.lines()[-1] == "no decision is another", "for of this period it was the one that ran"
+    assert told.other.spent == told.history.spent
+
+
+def test_a_policy_that_was_changed_half_way_ran_only_since_then() -> None:
+    diary = falling(8, cooldown_days=7)
+    diary.apply(project(triggers=("performance",), budget=9.0, cooldown_days=35))
+    live(diary, 12)
+    told = compared(diary, diary.declared, (diary.changed, ENDLESS[1]))
+    assert (told.first_difference, told.lines()[-1]) == ("", "no decision is another")
+    whole = compared(diary, diary.declared)
+    assert whole.first_difference == ""
+    assert whole.other.count("Requested") < whole.history.count("Requested") == len(diary.requested())
+
+
+def test_a_recorded_policy_that_is_none_any_more_is_named() -> None:
+    diary = falling(2)
+    for one in diary.envelopes():
+        if one["type"] == "ProjectApplied":
+            one["data"]["policies"]["flights"]["retraining"]["colour"] = "red"
+            past = Past.read([one, *diary.envelopes()[1:]], diary.declared, "flights")
+            with pytest.raises(InvalidInput, match=r"the policy of model flights of 2013-03-04 00:00 can no longer"):
+                history_of(past, diary.declared, MemoryTables())
 
 
 # --- what another policy does ------------------------------------------------------------
@@ -102,6 +172,10 @@ def falling(weeks: int = 12, **retraining: Any) -> Diary:
     diary.random.seed(3)
     diary.new_champion()
     diary.bring()
+    return live(diary, weeks)
+
+
+def live(diary: Diary, weeks: int) -> Diary:
     age = 0
     for _ in range(weeks):
         before = diary.champion
@@ -168,7 +242,7 @@ def test_higher_thresholds_leave_alarms_out() -> None:
     told = compared(diary, Project.model_validate(quiet))
     assert len(told.history.alarms) > 0
     assert (told.other.alarms, told.other.count("Requested")) == ([], 0)
-    assert counterfactual.FEWER_ALARMS in told.assumptions
+    assert rejudging.FEWER_ALARMS in told.assumptions
 
 
 def test_lower_thresholds_find_alarms_in_the_recorded_figures() -> None:
@@ -177,7 +251,73 @@ def test_lower_thresholds_find_alarms_in_the_recorded_figures() -> None:
     loud["models"]["flights"]["monitoring"]["auc_fall"] = 0.005
     told = compared(diary, Project.model_validate(loud))
     assert len(told.other.alarms) > len(told.history.alarms)
-    assert counterfactual.MORE_ALARMS in told.assumptions
+    assert rejudging.MORE_ALARMS in told.assumptions
+
+
+@pytest.mark.parametrize(
+    ("changes", "assumed"),
+    [
+        ({"min_rows": 100_000}, "windows were judged with min_rows 300, as recorded: what 100000 finds is unknown"),
+        ({"look_backs": [9]}, "windows were judged with look_backs 1, 2, as recorded: what 9 finds is unknown"),
+        ({"streams": ["adwin"]}, "streams adwin did not run, so that their alarms are unknown"),
+        ({"estimators": ["cbpe"]}, "estimators cbpe did not run, so that their alarms are unknown"),
+        ({"alpha": 1e-9}, "windows were judged with alpha 0.05: for 1e-09, by the recorded intervals alone"),
+    ],
+)
+def test_what_recorded_figures_cannot_tell_of_another_policy_is_said(changes: dict[str, Any], assumed: str) -> None:
+    told = compared(falling(4, cooldown_days=7), watching(changes))
+    assert assumed in told.assumptions
+    assert f"assumed: {assumed}" in told.lines()
+
+
+def watching(changes: dict[str, Any]) -> Project:
+    return with_monitoring(project(triggers=("performance",), budget=9.0, cooldown_days=7), changes)
+
+
+def test_a_smaller_chance_of_false_alarms_leaves_out_what_chance_explains() -> None:
+    diary = falling(cooldown_days=7)
+    wide = [falls(0.66, error=0.02), falls(0.66, error=0.0005)]
+    past = Past.read(diary.envelopes(), diary.declared, "flights")
+    history = history_of(past, diary.declared, MemoryTables())
+    old, new = (watching({"alpha": alpha}).model("flights").monitoring for alpha in (0.05, 1e-9))
+    assert [rejudging._loud_enough(event, old, new, history) for event in wide] == [False, True]
+    assert [rejudging._loud_enough(event, old, old, history) for event in wide] == [True, True]
+
+
+def falls(auc: float, error: float) -> PerformanceDegraded:
+    window = Window(start=START, end=START + timedelta(days=7))
+    value = Estimate(value=auc, low=auc - 1.96 * error, high=auc + 1.96 * error)
+    return PerformanceDegraded(
+        model="flights", version=1, window=window, metric="auc", value=value, reference=0.72, reason="AUC fell"
+    )
+
+
+def test_alarms_of_detectors_and_estimators_that_another_policy_does_without_are_left_out() -> None:
+    declared = project(triggers=("performance", "estimated_performance"), budget=9.0, cooldown_days=0)
+    declared = with_monitoring(declared, {"streams": ["ddm"], "estimators": ["cbpe"]})
+    diary = Diary(declared, late=0.0)
+    diary.new_champion()
+    diary.bring()
+    stream = falls(0.3, 0.01).model_copy(update={"metric": "error (ddm)", "reference": 0.2})
+    estimate = PerformanceEstimated(
+        model="flights", version=1, window=stream.window, estimator="cbpe", metric="auc", rows=99,
+        value=stream.value, reference=0.7, degraded=True, assumes="much",
+    )  # fmt: skip
+    for event in (stream, estimate):
+        diary.labels_come(0.7)
+        diary.happens(("PERFORMANCE#flights", event.model_copy(update={"version": diary.champion})))
+        diary.bring()
+        diary.stage.pass_days(7)
+    for dropped in ({"streams": []}, {"estimators": []}, {"streams": [], "estimators": []}):
+        told = compared(diary, with_monitoring(declared, dropped))
+        assert (told.first_difference, len(told.history.alarms)) == ("", 2)
+        assert len(told.other.alarms) == 2 - len(dropped)
+
+
+def with_monitoring(declared: Project, changes: dict[str, Any]) -> Project:
+    document = declared.model_dump(mode="json")
+    document["models"]["flights"]["monitoring"].update(changes)
+    return Project.model_validate(document)
 
 
 def test_an_hourly_schedule_is_known_from_what_it_decided() -> None:

@@ -32,7 +32,7 @@ def replay(
     until: Annotated[str, typer.Option("--to", help="Before this time; empty: now.")] = "",
     model: Annotated[str, typer.Option(help="Only this model; empty: all that the file names.")] = "",
     project: Annotated[
-        Path | None, typer.Option(help="Folder of the project whose policy ran; without it, what the stack has now.")
+        Path | None, typer.Option(help="Folder of the project; without it, what the stack has now.")
     ] = None,
     log: Annotated[
         Path | None, typer.Option(help="A file that `modelwright log export` wrote; without it, the stack's log.")
@@ -42,7 +42,8 @@ def replay(
 ) -> None:
     """Tell what happened to another policy, and print what it does otherwise: alarms, retrainings, money, outcome.
 
-    What the file does not say is as in the policy that ran.
+    What the file does not say is as in the project. Which policies ran at which time is in the log; before it tells of
+    any, the project's counts. The other policy decides from `--from` on.
     """
     ran = _ran(project, log, endpoint)
     others = others_of(policy, ran)
@@ -98,7 +99,7 @@ def _ran(project: Path | None, log: Path | None, endpoint: str) -> Project:
     if project is not None:
         return read_team(project).project
     if log is not None:
-        raise InvalidInput("a file of the log does not say which policy ran: give the project's folder as --project")
+        raise InvalidInput("a file of the log does not say what is declared: give the project's folder as --project")
     return Project.model_validate(stacks.connect(endpoint).get("/v1/projects/current"))
 
 

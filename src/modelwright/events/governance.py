@@ -1,13 +1,19 @@
 """Events of what a team declared, who may do what, and how it is proven."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from modelwright.events.envelope import Event
 
 
 class ProjectApplied(Event):
-    """A team's definitions (features, models, policies) took effect."""
+    """A team's definitions (features, models, policies) took effect.
+
+    Attributes:
+        policies: of each model that is new or has others than before: ``retraining`` and ``monitoring``, whole.
+    """
 
     project: str
     digest: str
@@ -17,6 +23,7 @@ class ProjectApplied(Event):
     added_views: tuple[str, ...] = ()
     changed_views: tuple[str, ...] = ()
     removed_views: tuple[str, ...] = ()
+    policies: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class AccessChanged(Event):

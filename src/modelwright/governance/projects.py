@@ -6,6 +6,7 @@ whoever loads code by a digest gets that code. The items are described in ``mode
 
 import base64
 import hashlib
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +16,7 @@ from modelwright.events import ProjectApplied
 from modelwright.governance import planning
 from modelwright.log import Happened, Log, canonical, stream_of
 from modelwright.plugins import not_installed
-from modelwright.project import Project, current_key, load_current
+from modelwright.project import Model, Project, current_key, load_current
 from modelwright.storage import Absent, Anything, Blobs, Condition, Is, Put, Tables
 
 
@@ -95,9 +96,21 @@ def apply(
         added_views=planned.views("added"),
         changed_views=planned.views("changed"),
         removed_views=planned.views("removed"),
+        policies=policies_of(before, project),
     )
     log.commit(call, [Happened(stream_of(call.workspace, "PROJECT", project.name), event)], [put, applied])
     return project
+
+
+def policies_of(before: Project | None, project: Project) -> dict[str, dict[str, Any]]:
+    """Return the policies of each model that is new or has others than before, for the log to tell which ran when."""
+
+    def told(model: Model) -> dict[str, Any]:
+        return {part: getattr(model, part).model_dump(mode="json") for part in ("retraining", "monitoring")}
+
+    known = {name: told(model) for name, model in before.models.items()} if before else {}
+    now = {name: told(model) for name, model in project.models.items()}
+    return {name: said for name, said in now.items() if known.get(name) != said}
 
 
 def current(call: Call, *, tables: Tables) -> Project:

@@ -6,27 +6,24 @@ this policy does not want never was, nor was its version, its rollout, or its tu
 so without being known is among the assumptions, in words.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from statistics import fmean, median
 from typing import Any, Literal
 
-from modelwright.events import Delivery, Estimate, Evaluation, Performance, PerformanceDegraded, TrainingCompleted
+from modelwright.events import Delivery, Estimate, Evaluation, Performance, TrainingCompleted
 from modelwright.log import time_of
-from modelwright.project import MonitoringPolicy, Project
-from modelwright.retraining import deciding, gain
+from modelwright.project import Model, Project
+from modelwright.retraining import deciding, gain, rejudging
 from modelwright.retraining.decision import Triggers
-from modelwright.retraining.whatif import ENDS, History, Past, Step, World
+from modelwright.retraining.whatif import APPLIED, ENDS, History, Past, Step, World
 from modelwright.storage import Tables
 
 HOUR = timedelta(hours=1)
 LASTING = frozenset({"age", "new_data", "schedule"})
 """Triggers for which it matters when the schedule is due."""
 _SHORTEST = timedelta(minutes=1)
-_Z_975 = 1.959963984540054
-_THRESHOLDS = ("auc_fall", "calibration_gap")
 _RECIPE = ("window_days", "holdout_days", "trainer", "trainer_options")
 
 AS_THE_OTHERS = "a training that never was costs and takes what the recorded ones did on average"
@@ -35,10 +32,6 @@ ALARMS_OF_HISTORY = (
 )
 NEVER_WAS = "a model that never was goes live when its training ends"
 GAIN_AS_BEFORE = "each training more or less changes the figure by what recorded trainings gained on average"
-FEWER_ALARMS = "alarms below the new thresholds are left out; another pair of windows might have raised one instead"
-MORE_ALARMS = (
-    "alarms that were not recorded are judged from the recorded figures of single windows, not from their rows"
-)
 OTHER_RECIPE = "the trainer is told otherwise, so that nothing is known of any of its models"
 
 
@@ -132,7 +125,12 @@ def schedule_of(
     of every hour, decides what it did; else (a demo's clock jumps) only times that decisions tell of are known.
     """
     known = [step for step in history.steps if step.kind == "schedule"]
-    lasting = [LASTING & set(project.model(history.past.model).retraining.triggers) for project in (before, after)]
+    ran = [before, *(history.past.recorded(one, before) for one in history.past.of(APPLIED))]
+    name = history.past.model
+    lasting = [
+        LASTING & {each for project in projects for each in project.model(name).retraining.triggers}
+        for projects in (ran, [after])
+    ]
     if not history.steps or not any(lasting):
         return [], "to neither policy it matters when the schedule was due"
     minute = known[0].at - known[0].at.replace(minute=0, second=0, microsecond=0) if known else timedelta(0)
@@ -175,18 +173,18 @@ def merged(steps: Sequence[Step], hours: Sequence[Step]) -> Iterator[Step]:
 def run(
     history: History,
     before: Project,
-    after: Project,
+    after: Project | None,
     period: tuple[datetime, datetime],
     hours: Sequence[Step],
     tables: Tables,
     triggers: Triggers = deciding.trigger,
 ) -> Run:
-    """Tell history to the policy that ran, and from the period's start on to another.
+    """Tell history to the policies that ran, and from the period's start on to another.
 
     Args:
         history: in the order in which it was heard.
-        before: with the policy that ran.
-        after: with the other one.
+        before: with the policy that ran before the log tells of any.
+        after: with the other one; None: the policies that ran go on.
         period: from when until when.
         hours: when the schedule was due besides.
         tables: empty ones.
@@ -197,37 +195,64 @@ def run(
 
 
 class _Telling:
+    """One telling of history.
+
+    Attributes:
+        old: the model's declaration that ran at the time that is told.
+        changed: whether the period began.
+        unknown: whether nobody knows who is in charge.
+        different: recorded trainings that this policy asks for, too, but in another way.
+    """
+
     def __init__(
-        self, history: History, world: World, before: Project, after: Project, period: tuple[datetime, datetime]
+        self,
+        history: History,
+        world: World,
+        before: Project,
+        after: Project | None,
+        period: tuple[datetime, datetime],
     ) -> None:
         self.history, self.world, self.after = history, world, after
         self.since, self.until = period
-        name = history.past.model
-        self.old, self.new = before.model(name), after.model(name)
-        self.same_recipe = all(
-            getattr(self.old.retraining, part) == getattr(self.new.retraining, part) for part in _RECIPE
-        )
+        self.old = before.model(history.past.model)
         self.usual = Usual.of(history.past)
         self.recorded = {cause: training for training, cause in history.past.causes.items()}
         self.born = {one.event.version: one.event.training_id for one in history.past.of("ModelVersionCreated")}
         self.running: list[tuple[datetime, Delivery]] = []
+        self.different: set[str] = set()
         self.changed = False
         self.unknown = False
         self.ended = 0
         self.found = Run()
+
+    @property
+    def new(self) -> Model:
+        """The model's declaration that decides."""
+        return self.old if self.after is None else self.after.model(self.history.past.model)
+
+    @property
+    def same_recipe(self) -> bool:
+        """Whether it trains as the one did that ran."""
+        return all(getattr(self.old.retraining, part) == getattr(self.new.retraining, part) for part in _RECIPE)
 
     def run(self, hours: Sequence[Step]) -> Run:
         for step in merged(self.history.steps, hours):
             if step.at >= self.until:
                 continue
             if not self.changed and step.at >= self.since:
-                self.world.apply(self.after)
                 self.changed = True
+                if self.after is not None:
+                    self.world.apply(self.after)
             self._end_imagined(step.at)
             self._tell(step)
         return self.found
 
     def _tell(self, step: Step) -> None:
+        if step.delivery is not None and step.type == APPLIED:
+            self.old = self.world.recorded(step.delivery).model(self.history.past.model)
+            if self.after is None or not self.changed:
+                self.world.do(step)
+            return
         if self._never_was(step):
             self.found.assumptions.add(NEVER_WAS) if step.type == "AliasChanged" else None
             return
@@ -255,67 +280,18 @@ class _Telling:
 
     def _is_recorded(self, training: str) -> bool:
         """Say whether a recorded training is one here, and the same."""
-        return bool(self.world.here(training)) and (self.same_recipe or not self._asked_after(training))
-
-    def _asked_after(self, training: str) -> bool:
-        asked = self.history.past.of("TrainingRequested")
-        return any(one.event.training_id == training and one.envelope.at >= self.since for one in asked)
+        return bool(self.world.here(training)) and training not in self.different
 
     def _alarms(self, step: Step) -> list[Step]:
         """Return a step as this policy hears it: an alarm perhaps not, and perhaps one more after labels."""
         if not self.changed or self.old.monitoring == self.new.monitoring:
             return [self._by_who_is_in_charge(step)]
-        if step.type == "PerformanceDegraded" and not self._loud_enough(step):
-            self.found.assumptions.add(FEWER_ALARMS)
-            return []
-        if step.type == "PerformanceMeasured" and (more := self._unheard(step)) is not None:
-            self.found.assumptions.add(MORE_ALARMS)
-            return [step, more]
-        return [self._by_who_is_in_charge(step)]
-
-    def _loud_enough(self, step: Step) -> bool:
-        assert step.delivery is not None
-        event: PerformanceDegraded = step.delivery.event
-        floor = {"auc": self.new.monitoring.auc_fall, "calibration_gap": self.new.monitoring.calibration_gap}
-        fall = gain.fall_of(event.metric, event.value.value, event.reference)
-        if event.metric not in floor and event.reference:
-            return fall / abs(event.reference) > self.new.monitoring.error_rise
-        return fall > floor.get(event.metric, 0.0)
-
-    def _unheard(self, step: Step) -> Step | None:
-        """Return the alarm that lower thresholds raise on a window, by its figures and those of the first one."""
-        assert step.delivery is not None
-        lower = [
-            name for name in _THRESHOLDS if getattr(self.new.monitoring, name) < getattr(self.old.monitoring, name)
-        ]
-        key = step.delivery.event.labels_key
-        heard = {(one.envelope.correlation_id, one.event.window) for one in self.history.past.of("PerformanceDegraded")}
-        if not lower or not key or (step.correlation_id, step.delivery.event.window) in heard:
-            return None
-        version = self.history.champions.get(step.identity)
-        first = self._first(version)
-        now = _of(step.delivery.event.performances, version)
-        found = judged(first, now, self.new.monitoring) if now is not None and now.rows >= 2 else None
-        if found is None or version is None:
-            return None
-        metric, value, reference, reason = found
-        event = PerformanceDegraded(
-            model=self.history.past.model,
-            version=self._champion() or version,
-            window=step.delivery.event.window,
-            metric=metric,
-            value=Estimate(value=value, low=value, high=value),
-            reference=reference,
-            reason=reason,
+        self.found.assumptions |= rejudging.assumed(self.old.monitoring, self.new.monitoring)
+        steps, rests_on = rejudging.heard(
+            step, self.old.monitoring, self.new.monitoring, self.history, self._champion()
         )
-        return _with(step, event, f"{step.identity}~")
-
-    def _first(self, version: int | None) -> Performance | None:
-        """Return the first figures of a version as champion."""
-        for one in self.history.past.of("PerformanceMeasured"):
-            if version is not None and self.history.champions.get(one.envelope.id) == version:
-                return _of(one.event.performances, version)
-        return None
+        self.found.assumptions |= rests_on
+        return [self._by_who_is_in_charge(one) if one is step else one for one in steps]
 
     def _by_who_is_in_charge(self, step: Step) -> Step:
         if step.type not in ("PerformanceDegraded", "PerformanceEstimated") or step.delivery is None:
@@ -353,6 +329,8 @@ class _Telling:
             self.found.spent += self.usual.costs[training] if ended else self.usual.cost(one.event.reserved)
             if ended and self.same_recipe:
                 continue
+            if training and not self.same_recipe:
+                self.different.add(training)
             if not training or not self.same_recipe:
                 self.found.imagined += 1
                 self.found.assumptions |= {AS_THE_OTHERS, NEVER_WAS} | (set() if self.same_recipe else {OTHER_RECIPE})
@@ -371,29 +349,6 @@ class _Telling:
         champion = None if self.unknown else self._champion()
         window = Window(step.identity, champion, self.ended, step.delivery.event.performances)
         self.found.windows.append(window)
-
-
-def judged(
-    first: Performance | None, now: Performance, policy: MonitoringPolicy
-) -> tuple[str, float, float, str] | None:
-    """Return metric, figure, reference and reason if a window is worse by its recorded figures; None if it is not.
-
-    By normal errors, 95 %: of an AUC from its interval, of a rate from its rows.
-    """
-    if first is not None and first.auc is not None and now.auc is not None:
-        fall = first.auc.value - now.auc.value
-        error = math.hypot(*((e.high - e.low) / (2 * _Z_975) for e in (first.auc, now.auc)))
-        if fall > max(policy.auc_fall, _Z_975 * error):
-            return "auc", now.auc.value, first.auc.value, f"AUC {now.auc.value:.3f} after {first.auc.value:.3f}"
-    rate = now.positives / now.rows
-    gap, chance = now.mean_score - rate, _Z_975 * math.sqrt(rate * (1 - rate) / now.rows)
-    if abs(gap) > max(policy.calibration_gap, chance):
-        return "calibration_gap", gap, 0.0, f"it said {now.mean_score:.3f} on average and {rate:.3f} were so"
-    return None
-
-
-def _of(performances: Sequence[Performance], version: int | None) -> Performance | None:
-    return next((one for one in performances if one.version == version and not one.segment), None)
 
 
 def _with(step: Step, event: Any, identity: str) -> Step:

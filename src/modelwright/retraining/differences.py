@@ -45,7 +45,7 @@ class Comparison:
     """History beside what another policy would have made of it.
 
     Attributes:
-        first_difference: where the policy that is said to have run decides otherwise than was recorded; empty: nowhere.
+        first_difference: where the policies that ran decide otherwise than was recorded; empty: nowhere.
         schedule: how it is known when the schedule was due.
     """
 
@@ -113,11 +113,11 @@ def compare(
     tables: Callable[[], Tables],
     triggers: Triggers = deciding.trigger,
 ) -> Comparison:
-    """Tell a model's history to the policy that ran and to another.
+    """Tell a model's history to the policies that ran and to another.
 
     Args:
         past: the history.
-        before: with the policy that ran.
+        before: with the policy that ran before the log tells of any.
         after: with the other one, which decides from the period's start on.
         period: from when until when.
         tables: makes empty ones.
@@ -125,7 +125,7 @@ def compare(
     """
     history: History = history_of(past, before, tables(), triggers)
     hours, schedule = schedule_of(history, before, after, tables(), period[1], triggers)
-    ours = run(history, before, before, period, hours, tables(), triggers)
+    ours = run(history, before, None, period, hours, tables(), triggers)
     theirs = run(history, before, after, period, hours, tables(), triggers)
     outcomes, assumed = _outcomes(ours, theirs, Usual.of(past))
     return Comparison(
@@ -137,7 +137,7 @@ def compare(
         history=ours,
         other=theirs,
         outcomes=outcomes,
-        assumptions=tuple(sorted(theirs.assumptions | assumed)),
+        assumptions=tuple(sorted(theirs.assumptions | assumed | past.assumptions)),
     )
 
 

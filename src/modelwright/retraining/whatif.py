@@ -4,7 +4,7 @@ The log has what happened and what was decided, but not in which order the decid
 was due. Both follow from the decisions. Each says what caused it, so that its cause was heard where the decision lies
 in the log (a wish and a schedule that led to no decision changed nothing); and each says which events had changed what
 is known of the model, in their order (``heard``; how many in all, ``standing``), so that just these were heard before
-it. History is in this order from then on, whatever policy it is told to.
+it. History is in this order from then on, whatever policy it is told to. The policies that ran are in the log, too.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from modelwright.context import PLATFORM, Call
-from modelwright.errors import AlreadyHandled, NotFound, Refused
+from modelwright.errors import AlreadyHandled, InvalidInput, NotFound, Refused
 from modelwright.events import Delivery, TrainingCause, TrainingCompleted
 from modelwright.log import Log, stream_of
-from modelwright.project import Project, current_key
+from modelwright.project import Model, Project, current_key
 from modelwright.retraining import deciding, ending, store
 from modelwright.retraining import policy as rules
 from modelwright.retraining.decision import Triggers
@@ -26,6 +28,8 @@ from modelwright.storage import Anything, Put, Tables
 
 DECISIONS = ("TrainingRequested", "TrainingQueued", "TrainingDeclined")
 ENDS = ("TrainingCompleted", "TrainingFailed")
+APPLIED = "ProjectApplied"
+"""Tells of a policy; none that is older than such words is known from the log."""
 _OF_SOURCES = ("QualityFailed", "QuarantineReleased", "DriftDetected")
 _NOTED: Mapping[str, Callable[..., None]] = {
     "QualityFailed": deciding.note_quarantine,
@@ -95,7 +99,7 @@ class Past:
             NotFound: the log says nothing of the model.
         """
         sources = rules.sources_of(project, project.model(model))
-        wanted = {*_NOTED, *_FOLLOWED, *DECISIONS}
+        wanted = {*_NOTED, *_FOLLOWED, *DECISIONS, APPLIED}
         chosen = [e for e in envelopes if e["type"] in wanted and _about(e, model, sources)]
         if not any(envelope["data"].get("model") == model for envelope in chosen):
             raise NotFound(f"the log says nothing of model {model}")
@@ -105,6 +109,30 @@ class Past:
     def of(self, *kinds: str) -> list[Delivery]:
         """Return the events of some types."""
         return [delivery for delivery in self.deliveries if delivery.envelope.type in kinds]
+
+    def recorded(self, applied: Delivery, project: Project) -> Project:
+        """Return a project with the policies that the model was given then.
+
+        Raises:
+            InvalidInput: they are none any more.
+        """
+        declared = project.model(self.model)
+        try:
+            told = Model.model_validate({**declared.model_dump(), **applied.event.policies[self.model]})
+        except ValidationError as error:
+            when = f"{applied.envelope.at:%Y-%m-%d %H:%M}"
+            raise InvalidInput(f"the policy of model {self.model} of {when} can no longer be read: {error}") from error
+        return project.model_copy(update={"models": {**project.models, self.model: told}})
+
+    @property
+    def assumptions(self) -> set[str]:
+        """What is taken to be so of the policies that ran."""
+        first = next((one for one in self.deliveries if one.envelope.type in (*DECISIONS, APPLIED)), None)
+        if first is None or first.envelope.type == APPLIED:
+            return set()
+        until = next((f"{one.envelope.at:%Y-%m-%d %H:%M}" for one in self.of(APPLIED)), "")
+        before = f"before {until} " if until else ""
+        return {f"{before}the project's policy ran: the log does not tell which did"}
 
     @property
     def causes(self) -> dict[str, str]:
@@ -130,6 +158,7 @@ class World:
 
     def __init__(self, past: Past, project: Project, tables: Tables, triggers: Triggers = deciding.trigger) -> None:
         self._past = past
+        self._project = project
         self._tables = tables
         self._log = Log(tables)
         self._triggers = triggers
@@ -144,6 +173,10 @@ class World:
         key = current_key(self._past.workspace)
         text = alone(project, self._past.model).model_dump_json()
         self._tables.write([Put("governance", {"pk": key.pk, "sk": key.sk, "project": text}, Anything())])
+
+    def recorded(self, applied: Delivery) -> Project:
+        """Return the project with the policies that an event tells of."""
+        return self._past.recorded(applied, self._project)
 
     @property
     def standing(self) -> Standing:
@@ -183,9 +216,11 @@ class World:
 
     def _hear(self, call: Call, delivery: Delivery, stores: dict[str, Any], asking: dict[str, Any]) -> None:
         kind = delivery.envelope.type
+        if kind == APPLIED:
+            return self.apply(self.recorded(delivery))
         own = self.here(getattr(delivery.event, "training_id", ""))
         if kind in ENDS and not own:
-            return
+            return None
         if own:
             delivery = delivery.model_copy(update={"event": delivery.event.model_copy(update={"training_id": own})})
         with suppress(AlreadyHandled):
@@ -193,6 +228,7 @@ class World:
                 _NOTED[kind](call, delivery, **stores)
             else:
                 _FOLLOWED[kind](call, delivery, **asking)
+        return None
 
     def _heard(self) -> list[Delivery]:
         """Return the decisions that were not seen yet, and remember which training came of which cause."""
@@ -243,16 +279,20 @@ class _Ordering:
         self._past = past
         self._world = world
         self._pending: list[Step] = []
+        self._changes = sorted(map(_event, past.of(APPLIED)), key=lambda step: step.identity)
+        self._named = {name for one in past.of(*DECISIONS) for name in (*one.event.heard, _cause_of(one))}
         self._found = History(past)
 
     def run(self) -> History:
         for delivery in self._past.deliveries:
             if delivery.envelope.type in DECISIONS:
                 self._place(delivery)
-            else:
+            elif delivery.envelope.type != APPLIED:
                 self._pending.append(_event(delivery))
         while self._pending:
             self._take(self._pending[0])
+        for change in self._changes:
+            self._tell(change)
         self._found.said = self._world.said
         self._found.first_difference = difference(self._past.of(*DECISIONS), self._world.said)
         return self._found
@@ -266,23 +306,46 @@ class _Ordering:
             return
         turn = bool(event.queue_id) and decision.envelope.type != "TrainingQueued"
         own = None if turn else _asked(decision, cause) or self._waiting(cause.id)
-        self._catch_up(event.standing, event.heard, but=own)
+        self._catch_up(event.standing, event.heard, but=own, by=decision if turn else None)
         if own is not None:
+            self._apply_before(decision.envelope.id)
             self._take(own)
 
-    def _catch_up(self, known: int, heard: Sequence[str], but: Step | None) -> None:
-        """Tell what was heard in its order; before that, of what is not named, as many as changed something."""
+    def _catch_up(self, known: int, heard: Sequence[str], but: Step | None, by: Delivery | None) -> None:
+        """Tell what was heard in its order; before that, of what is not named, as many as changed something.
+
+        By the last of these a trigger that waited had its turn, if one had (``by``): under the policy of that decision.
+        """
         named = [step for identity in heard if (step := self._waiting(identity)) is not None and step is not but]
         for step in [step for step in self._pending if step not in named and step is not but]:
             if self._world.standing.v + len(named) < known:
                 self._take(step)
         for step in named:
+            if by is not None and step is named[-1]:
+                self._apply_before(by.envelope.id)
             self._take(step)
 
+    def _apply_before(self, identity: str) -> None:
+        """Apply the policies that the log tells of before an event; a policy is taken to rule as late as it can.
+
+        What came before them, and no decision names, was heard before them.
+        """
+        while self._changes and self._changes[0].identity < identity:
+            change = self._changes.pop(0)
+            older = [step for step in self._pending if step.identity < change.identity]
+            for step in (step for step in older if not self._named & _names_of(step)):
+                self._tell(step)
+            self._tell(change)
+
     def _waiting(self, identity: str) -> Step | None:
-        return next((step for step in self._pending if step.identity == identity), None)
+        return next((step for step in self._pending if identity in _names_of(step)), None)
 
     def _take(self, step: Step) -> None:
+        if step.kind == "event":
+            self._apply_before(step.identity)
+        self._tell(step)
+
+    def _tell(self, step: Step) -> None:
         if step in self._pending:
             self._pending.remove(step)
         self._found.steps.append(step)
@@ -334,6 +397,17 @@ def _event(delivery: Delivery) -> Step:
     return Step("event", envelope.id, envelope.at, delivery, correlation_id=envelope.correlation_id)
 
 
+def _names_of(step: Step) -> set[str]:
+    """Return what decisions call a step that they had heard of."""
+    if step.delivery is None or step.type not in ENDS:
+        return {step.identity}
+    return {step.identity, ending.end_of(step.delivery.event.training_id)}
+
+
+def _cause_of(decision: Delivery) -> str:
+    return str(decision.event.cause.id) if decision.event.cause else ""
+
+
 def _asked(decision: Delivery, cause: TrainingCause) -> Step | None:
     """Return the wish or the schedule that a decision was about; None if it was an event."""
     envelope = decision.envelope
@@ -358,6 +432,8 @@ def _in_order(envelopes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def _about(envelope: Mapping[str, Any], model: str, sources: Sequence[str]) -> bool:
+    if envelope["type"] == APPLIED:
+        return model in envelope["data"].get("policies", {})
     if envelope["type"] in _OF_SOURCES:
         return str(envelope["data"].get("source")) in sources
     return str(envelope["data"].get("model")) == model
