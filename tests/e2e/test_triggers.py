@@ -16,7 +16,8 @@ from modelwright.adapters.memory import MemoryTables
 from modelwright.client import Api, whole_log
 from modelwright.errors import Refused
 from modelwright.local import stacks
-from modelwright.retraining.whatif import Past, history_of
+from modelwright.retraining.ordering import history_of
+from modelwright.retraining.whatif import Past
 from modelwright.team import read_team
 
 pytestmark = pytest.mark.e2e

@@ -25,7 +25,8 @@ from modelwright.events import (
 from modelwright.project import Project
 from modelwright.retraining import counterfactual, rejudging, whatif
 from modelwright.retraining.differences import Comparison, compare
-from modelwright.retraining.whatif import Past, history_of
+from modelwright.retraining.ordering import history_of
+from modelwright.retraining.whatif import Past
 from retraining.diary import Diary
 from retraining.stage import START, project
 

@@ -12,7 +12,8 @@ from modelwright.retraining import deciding
 from modelwright.retraining.counterfactual import GAIN_AS_BEFORE, Run, Usual, Window, run, schedule_of
 from modelwright.retraining.decision import Triggers
 from modelwright.retraining.gain import HIGHER_IS_BETTER
-from modelwright.retraining.whatif import History, Past, history_of, told
+from modelwright.retraining.ordering import history_of
+from modelwright.retraining.whatif import History, Past, told
 from modelwright.storage import Tables
 
 _WIDTH = 12
