@@ -183,7 +183,11 @@ def test_what_only_adds_or_describes_is_applied_as_it_is(desk: Desk, applied: Pr
         ("sources.weather.key", ["origin"], "source weather has another key: the rows that it has are kept by what it"),
         ("sources.weather.event_time", "known_at", "source weather has another event_time"),
         ("sources.weather.available_at", "", "declare a source of another name and let new versions of its views read"),
-        ("sources.weather.columns.temp.type", "string", "column temp of source weather is a string, it was a number"),
+        (
+            "sources.weather.columns.temp",
+            {"type": "string"},
+            "column temp of source weather is a string, it was a number",
+        ),
     ],
 )
 def test_rows_are_kept_as_their_source_was_so_that_takes_another_source(
