@@ -22,6 +22,7 @@ from modelwright.events import (
     TrainingDeclined,
     Window,
 )
+from modelwright.governance.projects import policies_of
 from modelwright.project import Project
 from modelwright.retraining import counterfactual, rejudging, whatif
 from modelwright.retraining.differences import Comparison, compare
@@ -393,3 +394,15 @@ def test_a_model_that_the_log_does_not_know_is_named() -> None:
 def test_figures_for_programs_are_json() -> None:
     told = compared(falling(cooldown_days=7), project(triggers=("performance",), budget=0.0, cooldown_days=7))
     assert json.loads(json.dumps(told.json()))["reproduced"] is True
+
+
+def test_the_log_is_told_the_policies_of_models_that_are_new_or_changed_alone() -> None:
+    first, second = project(budget=1.0), project(budget=2.0)
+    told = policies_of(None, first)["flights"]
+    assert (
+        Project.model_validate(first.model_dump()).model("flights").retraining.model_dump(mode="json")
+        == (told["retraining"])
+    )
+    assert set(told) == {"retraining", "monitoring"}
+    assert policies_of(first, first) == {}
+    assert policies_of(first, second)["flights"]["retraining"]["budget"] == 2.0
