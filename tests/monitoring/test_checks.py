@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -447,8 +447,8 @@ def test_what_is_learned_follows_what_was_accepted() -> None:
 class Plain:
     """A check of somebody who knows nothing of dataclasses."""
 
-    learned = False
-    name = "plain"
+    learned: ClassVar[bool] = False
+    name: str = "plain"
 
     def check(self, file: File) -> list[Fault]:
         return []

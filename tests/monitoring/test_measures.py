@@ -93,11 +93,13 @@ def test_a_column_without_values_has_its_missing_rate_and_nothing_more(lake: Pat
 
 def test_sql_asks_when_a_column_began_to_drift(lake: Path) -> None:
     files = f"{lake}/tables/*/drift_metrics/**/*.parquet"
-    asked = duckdb.sql(
+    found = duckdb.sql(
         "select dt, effect / floor as strength, drifted, p_adjusted from "
         f"read_parquet('{files}', hive_partitioning = true) "
         "where source = 'trips' and \"column\" = 'distance' and segment = '' order by dt"
-    ).fetchall()
+    )
+    assert found is not None
+    asked = found.fetchall()
     assert [drifted for _, _, drifted, _ in asked] == [False, False, True]
     assert [strength for _, strength, _, _ in asked] == pytest.approx([0.5, 1.0, 1.5])
     assert {p for *_, p in asked} == {0.02}

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -30,12 +31,9 @@ def installed_gates(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     points.append(EntryPoint("broken", "modelwright.nowhere:Gate", "modelwright.gates"))
 
-    there = plugins.entry_points
-
-    def entry_points(group: str, **named: str) -> list[EntryPoint]:
-        if group != "modelwright.gates":
-            return list(there(group=group, **named))
-        return [p for p in points if named.get("name", p.name) == p.name]
+    def entry_points(group: str, name: str = "") -> list[EntryPoint]:
+        there = points if group == "modelwright.gates" else list(metadata.entry_points(group=group))
+        return [point for point in there if name in ("", point.name)]
 
     monkeypatch.setattr(plugins, "entry_points", entry_points)
 

@@ -131,7 +131,7 @@ def _stated(past: Past, name: str, rule: str | float) -> str | float | None:
     if rule == "mode":
         value: Any = _commonest(known) if pa.types.is_string(known.type) else pc.mode(known)[0]["mode"].as_py()
     else:
-        value = float(np.median(known.cast(pa.float64()).to_numpy()))
+        value = float(np.median(known.cast(pa.float64(), safe=False).to_numpy()))
     return str(value).lower() if isinstance(value, bool) else value
 
 

@@ -38,12 +38,12 @@ def labels_of(blobs: Blobs, key: str, model: Model, time: str) -> pa.Table:
     body = blobs.get("lake", key).body
     _require(body, columns, model)
     table = parquet_table(body, columns)
-    value = table.column(model.label.column).cast(pa.float64())
+    value = table.column(model.label.column).cast(pa.float64(), safe=False)
     known = pc.and_(value.is_valid(), table.column(model.id_column).is_valid())
     if model.label.above is None:  # a number that is no number is no label
         known = pc.and_(known, pc.is_finite(value).fill_null(False))
     table, value = table.filter(known), value.filter(known)
-    label = value if model.label.above is None else pc.greater(value, model.label.above).cast(pa.float64())
+    label = value if model.label.above is None else pc.greater(value, model.label.above).cast(pa.float64(), safe=False)
     identity = table.column(model.id_column).cast(pa.string())
     made = pa.table({"id": identity, "time": table.column(time), "label": label})
     _, first = np.unique(codes_of(made.column("id")), return_index=True)
@@ -77,7 +77,7 @@ def join(labels: pa.Table, predictions: pa.Table) -> pa.Table:
     chosen = predictions.take(pa.array(order)).drop_columns([n for n in LEFT_OUT if n in predictions.column_names])
     label = labels.column("label").combine_chunks().take(pa.array(position[order]))
     place = len(LABELLED) - 1
-    return chosen.add_column(place, LABELLED.field("label"), label.cast(pa.float64())).combine_chunks()
+    return chosen.add_column(place, LABELLED.field("label"), label.cast(pa.float64(), safe=False)).combine_chunks()
 
 
 def first_asked(predictions: pa.Table, position: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
@@ -109,7 +109,7 @@ def labelled_tables(blobs: Blobs, keys: Sequence[str], columns: list[str] | None
     """Yield labelled files; in old ones labels are small integers."""
     for table in ahead(lambda key: parquet_table(blobs.get("lake", key).body, columns), keys):
         place = table.column_names.index("label")
-        yield table.set_column(place, "label", table.column("label").cast(pa.float64()))
+        yield table.set_column(place, "label", table.column("label").cast(pa.float64(), safe=False))
 
 
 def days_of(table: pa.Table) -> npt.NDArray[np.int64]:

@@ -234,7 +234,7 @@ class Labelling:
             except NotFound:  # erased
                 continue
             if set(columns) <= set(table.column_names):
-                yield table.select(columns).set_column(1, "label", table.column("label").cast(pa.float64()))
+                yield table.select(columns).set_column(1, "label", table.column("label").cast(pa.float64(), safe=False))
                 rows -= max(file.rows.values(), default=0)
             if rows <= 0:
                 return
@@ -247,7 +247,7 @@ class Labelling:
         if first is None:
             return None
         labels = parquet_table(self._blobs.get("lake", first.key).body, ["label"]).column("label")
-        return spread_of(np.asarray(labels.cast(pa.float64()).to_numpy(), dtype=np.float64)) or None
+        return spread_of(np.asarray(labels.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)) or None
 
     def _quarantined(self) -> tuple[str, ...]:
         """Return the sources that feed the model and of which files over the labels' window are held back."""

@@ -126,7 +126,7 @@ def _errors(joined: pa.Table, version: int, newest: int, *, classification: bool
     order = np.lexsort((names, times))
     order = order[times[order] > newest]
     scores = np.asarray(rows.column("score").to_numpy(), dtype=np.float64)[order]
-    labels = np.asarray(rows.column("label").cast(pa.float64()).to_numpy(), dtype=np.float64)[order]
+    labels = np.asarray(rows.column("label").cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)[order]
     off = (scores > _POSITIVE) != (labels > _POSITIVE) if classification else np.abs(scores - labels)
     return times[order], off.astype(np.float64)
 

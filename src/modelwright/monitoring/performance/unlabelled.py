@@ -116,7 +116,7 @@ def frame_of(rows: pa.Table, features: Sequence[str]) -> pd.DataFrame:
             columns[name] = pd.Series(column.to_pylist(), dtype=object)
         else:
             column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-            columns[name] = np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+            columns[name] = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
     return pd.DataFrame(columns)
 
 
