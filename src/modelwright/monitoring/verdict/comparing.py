@@ -1,5 +1,6 @@
 """One window against one reference: effect and p-value of every column and detector, before anything is corrected."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,9 +95,28 @@ def natural_floor(one: Compared, reference: Reference, policy: DriftPolicy, sinc
     ]
     if len(parts) < 2 or one.certain:
         return one.floor
-    effects = (one.detector.compare(_beside(one, parts, number), part) for number, part in enumerate(parts))
+    inside = _inside(parts) if one.detector.name in OUTSIDE else [False] * len(parts)
+    effects = (
+        one.detector.compare(_beside(one, parts, number), part)
+        for number, part in enumerate(parts)
+        if not inside[number]
+    )
     real = (effect.effect for effect in effects if effect.p_value < BY_CHANCE / len(parts))
     return max(one.floor, BEYOND_NATURAL * max(real, default=0.0))
+
+
+def _inside(parts: Sequence[ColumnProfile]) -> list[bool]:
+    """Say of each upload whether the others have all that it has: its range, or its categories."""
+    lows = sorted(part.low for part in parts if part.low is not None)
+    highs = sorted(part.high for part in parts if part.high is not None)
+    words = Counter(word for part in parts for word in part.top)
+    inside = []
+    for part in parts:
+        if part.low is None or part.high is None:
+            inside.append(part.kind == "categories" and all(words[word] > 1 for word in part.top))
+        else:
+            inside.append(part.low >= lows[part.low == lows[0]] and part.high <= highs[-1 - (part.high == highs[-1])])
+    return inside
 
 
 def _beside(one: Compared, parts: Sequence[ColumnProfile], number: int) -> ColumnProfile:

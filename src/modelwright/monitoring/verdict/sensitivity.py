@@ -3,6 +3,10 @@
 Windows are drawn from the reference's own distributions, column by column, and so is the reference that they are
 compared with (the bootstrap: Efron, Ann. Stat. 7, 1979), seeded, so that the same plan comes again. Columns are drawn
 independently of each other. What accepted uploads differ by nature raises the floors here as it does in verdicts.
+
+A plan has to be ready within the half minute that a gateway waits, however many columns there are. So of wide sources
+fewer windows are drawn, which the interval shows, and of columns that are alike (``likeness``) one is planned for all,
+which a note says.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +26,7 @@ from modelwright.monitoring.profiles import Floats
 from modelwright.monitoring.verdict.comparing import Compared, compared, natural_floor, watched
 from modelwright.monitoring.verdict.correction import weights_of
 from modelwright.monitoring.verdict.judging import Seen, judge
+from modelwright.monitoring.verdict.likeness import leaders, spread_of
 from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import Source
 
@@ -31,11 +36,14 @@ MOST_ROWS = 5_000
 SHIFTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0)
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _REFERENCE_ROWS = 20_000
-_COMPARISONS = 4_000
-_WINDOWS = (60, 300)
+_COMPARISONS = 12_000
+_WINDOWS = (20, 300)
 _EACH = (10, 25)
 _TRIALS = 1_000
+_TRIALS_SHARED = 100
+_MOST_PLANNED = 40
 _SHARED = 10
+_BEFORE = 4
 _START = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -125,8 +133,13 @@ def plan(
     drawn = min(rows, MOST_ROWS)
     study = _Study(source, reference, tuple(detectors), drawn, np.random.default_rng([seed, rows]))
     alarms, agreed, count = study.null()
-    columns = tuple(study.column(one) for one in study.columns)
+    alike, apart = study.alike
+    planned = {one: study.column(one) for one in sorted(set(alike.values()))}
+    columns = tuple(planned[alike[one]].model_copy(update={"column": one}) for one in study.columns)
     notes = [f"planned as {MOST_ROWS} rows: more find nothing smaller"] if rows > MOST_ROWS else []
+    if len(planned) < len(columns):
+        told = f"{len(planned)} of {len(columns)} columns were planned, each for those that are like it"
+        notes.append(f"{told} (distributions that differ by {apart:.0%} of rows at most)")
     if rows < source.drift.min_rows:
         notes.append(f"windows of less than {source.drift.min_rows} rows have no verdict (min_rows)")
     return Plan(
@@ -156,6 +169,8 @@ class _Study:
     rows: int
     rng: np.random.Generator
     thresholds: dict[str, float] = field(default_factory=dict)
+    floors: dict[tuple[str, str], float] = field(default_factory=dict)
+    befores: dict[str, list[ColumnProfile]] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -164,13 +179,28 @@ class _Study:
         return tuple(name for name, column in pooled.items() if column is not None and column.rows)
 
     @cached_property
-    def floors(self) -> Mapping[tuple[str, str], float]:
-        """By column and detector, the floor as nature raises it."""
-        profile = self._profile({name: self._usual(name) for name in self.columns})
-        found = compared(profile, self.reference, self.source, self.detectors)
-        return {
-            (one.name, one.detector.name): natural_floor(one, self.reference, self.source.drift, None) for one in found
-        }
+    def alike(self) -> tuple[Mapping[str, str], float]:
+        """By column the one that is planned for it, and how far they are apart at most."""
+        return leaders(self.columns, self.reference, _MOST_PLANNED)
+
+    @cached_property
+    def trials(self) -> int:
+        """How many windows each change is looked for in; of what stands for many columns more."""
+        least, most = _EACH
+        planned = len(set(self.alike[0].values()))
+        return max(least, min(most if planned == len(self.columns) else _TRIALS_SHARED, _TRIALS // max(1, planned)))
+
+    def floor(self, name: str, detector: str) -> float:
+        """Return a floor as nature raises it; 0 of what no detector says of a column."""
+        if (name, detector) not in self.floors:
+            profile = self._profile({name: self._usual(name)})
+            raised = (
+                natural_floor(one, self.reference, self.source.drift, None)
+                for one in compared(profile, self.reference, self.source, self.detectors)
+                if one.detector.name == detector
+            )
+            self.floors[name, detector] = next(raised, 0.0)
+        return self.floors[name, detector]
 
     def null(self) -> tuple[int, int, int]:
         """Return how many windows without drift alarm, how many do when windows have to agree, and of how many."""
@@ -189,7 +219,7 @@ class _Study:
             any_, enough = False, False
             for one, moved in zip(verdict.columns, verdict.moved, strict=True):
                 key = (one.column, one.detector)
-                now = moved and one.effect >= self.floors.get(key, 0.0)
+                now = moved and one.effect >= self.floor(*key)
                 ballot = ballots.setdefault(key, [])
                 ballot.append(now)
                 any_ |= now
@@ -226,17 +256,18 @@ class _Study:
 
     def _found(self, name: str, change: _Change) -> float:
         """Return the share of windows in which a change of one column is found, all others being as they were."""
-        least, most = _EACH
-        count = max(least, min(most, _TRIALS // max(1, len(self.columns))))
-        return sum(self._seen(name, change) for _ in range(count)) / count
+        return sum(self._seen(name, change, number) for number in range(self.trials)) / self.trials
 
-    def _seen(self, name: str, change: _Change) -> bool:
-        usual = self._drawn(name, self._reference_rows())
-        window, before = self._profile({name: self._drawn(name, self.rows, change)}), self._profile({name: usual})
+    def _seen(self, name: str, change: _Change, number: int) -> bool:
+        """Say whether a change is seen against one of a few references that were drawn."""
+        drawn = self.befores.setdefault(name, [])
+        if len(drawn) < _BEFORE:
+            drawn.append(self._drawn(name, self._reference_rows()))
+        before = self._profile({name: drawn[number % len(drawn)]})
+        window = self._profile({name: self._drawn(name, self.rows, change)})
         found = compared(window, Reference((before,)), self.source, self.detectors)
         return any(
-            one.effect.p_value <= self._level(one)
-            and one.effect.effect >= self.floors.get((name, one.detector.name), 0.0)
+            one.effect.p_value <= self._level(one) and one.effect.effect >= self.floor(name, one.detector.name)
             for one in found
         )
 
@@ -292,9 +323,13 @@ class _Study:
         if not usual.count or not count:
             return ColumnProfile(kind="numbers", **{**counted, "missing": rows - infinite})
         points, weights = usual.distribution.points, usual.distribution.weights
-        values = np.repeat(points, self.rng.multinomial(count, weights / weights.sum()))
+        if count < len(points):
+            ends = np.cumsum(weights)
+            values = points[np.searchsorted(ends, np.sort(self.rng.random(count)) * ends[-1], side="right")]
+        else:
+            values = np.repeat(points, self.rng.multinomial(count, weights / weights.sum()))
         if change.mean:
-            values = np.sort(self._moved(name, values, change.mean * _spread(usual)))
+            values = np.sort(self._moved(name, values, change.mean * spread_of(usual)))
         return numbers(values, **counted)
 
     def _moved(self, name: str, values: Floats, by: float) -> Floats:
@@ -327,11 +362,6 @@ class _Study:
 
 def _new_name(names: Sequence[str]) -> str:
     return max(names, default="") + "+"
-
-
-def _spread(usual: ColumnProfile) -> float:
-    low, high = usual.distribution.quantiles([0.25, 0.75]).tolist()
-    return (high - low) / 1.349 or usual.deviation or 1.0
 
 
 def _share(count: int, of: int) -> Share:
