@@ -36,7 +36,7 @@ MOST_ROWS = 5_000
 SHIFTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0)
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _REFERENCE_ROWS = 20_000
-_COMPARISONS = 12_000
+COMPARISONS = 10_000
 _WINDOWS = (20, 300)
 _EACH = (10, 25)
 _TRIALS = 1_000
@@ -118,7 +118,13 @@ class _Change(NamedTuple):
 
 
 def plan(
-    name: str, source: Source, reference: Reference, detectors: Sequence[Detector], rows: int, seed: int = 6
+    name: str,
+    source: Source,
+    reference: Reference,
+    detectors: Sequence[Detector],
+    rows: int,
+    seed: int = 6,
+    comparisons: int = COMPARISONS,
 ) -> Plan:
     """Return what can be expected at a number of rows.
 
@@ -129,10 +135,11 @@ def plan(
         detectors: those that it names.
         rows: of a window.
         seed: the same plan comes again with it.
+        comparisons: so many columns of windows without drift are drawn, which is what it takes time for.
     """
     drawn = min(rows, MOST_ROWS)
     study = _Study(source, reference, tuple(detectors), drawn, np.random.default_rng([seed, rows]))
-    alarms, agreed, count = study.null()
+    alarms, agreed, count = study.null(comparisons)
     alike, apart = study.alike
     planned = {one: study.column(one) for one in sorted(set(alike.values()))}
     columns = tuple(planned[alike[one]].model_copy(update={"column": one}) for one in study.columns)
@@ -202,11 +209,11 @@ class _Study:
             self.floors[name, detector] = next(raised, 0.0)
         return self.floors[name, detector]
 
-    def null(self) -> tuple[int, int, int]:
+    def null(self, comparisons: int) -> tuple[int, int, int]:
         """Return how many windows without drift alarm, how many do when windows have to agree, and of how many."""
         policy = self.source.drift
         least, most = _WINDOWS
-        count = max(least, min(most, _COMPARISONS // max(1, len(self.columns))))
+        count = max(least, min(most, comparisons // max(1, len(self.columns))))
         ballots: dict[tuple[str, str], list[bool]] = {}
         alarms = agreed = 0
         reference = self._drawn_reference()
