@@ -94,11 +94,12 @@ def whole(request: Request, name: str, default: int) -> int:
 
 
 def close(_: ScheduleDue, call: Call, wiring: Wiring) -> None:
-    kept = {"tables": wiring.tables, "blobs": wiring.blobs}
+    tables, blobs, log = wiring.tables, wiring.blobs, wiring.log
     with ExitStack() as last:  # each has its turn, whatever becomes of the others
-        last.callback(performance.look_again, call, log=wiring.log, **kept)
-        last.callback(performance.pack, call, **kept)
-        close_windows(call, log=wiring.log, detector=partial(plugin, "detectors"), cache=wiring.cache, **kept)
+        last.callback(performance.look_again, call, log=log, tables=tables, blobs=blobs)
+        last.callback(performance.pack, call, tables=tables, blobs=blobs)
+        detector = partial(plugin, "detectors")
+        close_windows(call, log=log, tables=tables, blobs=blobs, detector=detector, cache=wiring.cache)
 
 
 def quarantined(request: Request, wiring: Wiring) -> object:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -330,10 +330,10 @@ def test_an_option_that_is_missing_is_named(trainer: Trainer, job: Job, missing:
 
 
 @pytest.mark.parametrize("made", [SageMakerTrainer, BatchTrainer, StepFunctionsTrainer, AutoMlTrainer])
-def test_whoever_runs_elsewhere_can_be_asked(made: type[Trainer]) -> None:
+def test_whoever_runs_elsewhere_can_be_asked(made: Callable[[Mapping[str, str]], Trainer]) -> None:
     environment: Mapping[str, str] = {}
     assert isinstance(made(environment), StoppableTrainer)
-    assert isinstance(made(environment), OutsideTrainer)  # type: ignore[call-arg] # a Trainer's class takes it
+    assert isinstance(made(environment), OutsideTrainer)
     assert not isinstance(LambdaTrainer({}), OutsideTrainer)
 
 

@@ -1,5 +1,6 @@
 """A quarantine is closed by its own rows, and by nobody else's."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -97,7 +98,7 @@ class Tired(MemoryTables):
 
     left = 1_000
 
-    def write(self, writes: "list[Write] | tuple[Write, ...]") -> None:  # type: ignore[override]
+    def write(self, writes: Sequence[Write]) -> None:
         self.left -= 1
         if self.left < 0:
             raise Unavailable("the process was killed")

@@ -310,7 +310,8 @@ def test_alarms_of_detectors_and_estimators_that_another_policy_does_without_are
         diary.happens(("PERFORMANCE#flights", event.model_copy(update={"version": diary.champion})))
         diary.bring()
         diary.stage.pass_days(7)
-    for dropped in ({"streams": []}, {"estimators": []}, {"streams": [], "estimators": []}):
+    without: list[dict[str, list[str]]] = [{"streams": []}, {"estimators": []}, {"streams": [], "estimators": []}]
+    for dropped in without:
         told = compared(diary, with_monitoring(declared, dropped))
         assert (told.first_difference, len(told.history.alarms)) == ("", 2)
         assert len(told.other.alarms) == 2 - len(dropped)

@@ -15,6 +15,7 @@ from modelwright.monitoring import store, watching
 from modelwright.monitoring.documents import Profile, merged
 from modelwright.monitoring.reading import parquet_bytes, parquet_table
 from modelwright.monitoring.verdict.segments import Segments
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import Column, DriftPolicy, Project, Source
 from monitoring.desk import DETECTORS, Desk
 
@@ -82,7 +83,7 @@ def watched(desk: Desk) -> watching.Watch:
     return watching.Watch(desk.call(), "rows", project.sources["rows"], desk.tables, desk.blobs, DETECTORS.__getitem__)
 
 
-def votes(desk: Desk) -> store.DriftVotes:
+def votes(desk: Desk) -> DriftVotes:
     return store.drift_votes(desk.tables, "default", "rows")
 
 
