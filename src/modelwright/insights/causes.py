@@ -2,11 +2,12 @@
 
 Three kinds of events open:
 
-- what lasts until another event ends it, or a person: a quarantine until its release, a bad performance until another
-  version is champion, an estimated one until that or the estimate is good or taken back, an anomaly until the figure
-  is within its band, groups that are treated differently until they are not or another version is champion, failed trainings until one completes, a stale view until rows come, a feature's values that are
-  not as expected until they are, rows that are held until others of their source came of which none was, a channel
-  that took no alert until it takes one;
+- what lasts until another event ends it, or a person: a quarantine until its release, a bad performance until
+  another version is champion, an estimated one until that or the estimate is good or taken back, an anomaly until
+  the figure is within its band, groups that are treated differently until they are not or another version is
+  champion, failed trainings until one completes, a stale view until rows come, a feature's values that are not as
+  expected until they are, rows that are held until others of their source came of which none was, a channel that
+  took no alert until it takes one;
 - a rollback, each with an incident of its own, until another version of the model is champion;
 - facts without an end (severity ``info``: drift, a declined training, a refused transition).
 """

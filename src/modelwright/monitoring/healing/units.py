@@ -186,7 +186,8 @@ def _within(values: Floats, unit: Unit) -> Floats:
 
 
 def _filled(typed: pa.Array) -> Floats:
-    return np.asarray(typed.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(zero_copy_only=False), dtype=np.float64)
+    filled = typed.cast(pa.float64(), safe=False).fill_null(0.0)
+    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _like(kind: pa.DataType, numbers: Floats, there: Sequence[bool]) -> pa.Array:
