@@ -46,6 +46,7 @@ HANDLED_FOR = timedelta(days=60)
 """How long it is remembered that a delivery was handled."""
 _ATTEMPTS = 12
 _BASE_S, _LONGEST_S = 0.004, 0.25
+_TIMES_KEPT = 64
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -60,20 +61,21 @@ def new_id(now: datetime | None = None) -> str:
 
 
 class _Sequence:
-    """The newest id of this process, for the order within a millisecond."""
+    """The newest ids of this process, for the order within a millisecond; what says other times comes between."""
 
     def __init__(self) -> None:
-        self._newest = 0
+        self._newest: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def after(self, milliseconds: int) -> int:
-        """Return a number for this time, larger than the last one if that was of the same millisecond."""
+        """Return a number for this time, larger than the last one of the same millisecond."""
         with self._lock:
-            if self._newest >> 80 == milliseconds:
-                self._newest += 1 + secrets.randbits(32)
-            else:
-                self._newest = (milliseconds << 80) | secrets.randbits(79)
-            return self._newest
+            last = self._newest.pop(milliseconds, None)
+            number = (milliseconds << 80) | secrets.randbits(79) if last is None else last + 1 + secrets.randbits(32)
+            self._newest[milliseconds] = number
+            if len(self._newest) > _TIMES_KEPT:
+                del self._newest[next(iter(self._newest))]
+            return number
 
 
 _sequence = _Sequence()

@@ -91,6 +91,11 @@ def test_ids_sort_by_time_and_tell_it() -> None:
     assert len({new_id(NOW) for _ in range(1000)}) == 1000
 
 
+def test_ids_of_one_millisecond_sort_as_they_were_made_whatever_times_come_between() -> None:
+    ids = [(new_id(NOW), new_id(NOW - timedelta(days=number)))[0] for number in range(200)]
+    assert ids == sorted(ids)
+
+
 # --- all or nothing ----------------------------------------------------------------------
 
 
