@@ -101,8 +101,8 @@ def judged(folder: Path, name: str) -> Any:
     """Profile a file and judge it against the stored reference."""
     from modelwright.events import Window
     from modelwright.monitoring.profiles import Profile, Reference, profile_file
-    from modelwright.monitoring.votes import DriftVotes
     from modelwright.monitoring.verdict import Seen, judge
+    from modelwright.monitoring.votes import DriftVotes
 
     declared = source()
     detectors = [_detector(one) for one in declared.detectors]

@@ -27,8 +27,8 @@ from modelwright.events import Window
 from modelwright.monitoring import columns, detectors
 from modelwright.monitoring.columns import ColumnProfile
 from modelwright.monitoring.profiles import Floats, Profile, Reference
-from modelwright.monitoring.votes import DriftVotes
 from modelwright.monitoring.verdict import Seen, benjamini_hochberg, judge
+from modelwright.monitoring.votes import DriftVotes
 from modelwright.project import Column, DriftPolicy, Source
 
 UPLOADS = 8

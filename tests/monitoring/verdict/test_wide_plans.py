@@ -1,10 +1,11 @@
 """Plans of wide sources: quick, because columns that are alike are planned once, and still true."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from modelwright.monitoring.documents import Reference
+from modelwright.monitoring.profiles import pool
 from modelwright.monitoring.verdict import sensitivity
 from modelwright.monitoring.verdict.comparing import BEYOND_NATURAL, BY_CHANCE, compared, natural_floor
 from modelwright.monitoring.verdict.likeness import leaders
@@ -62,11 +63,11 @@ def test_columns_of_many_shapes_are_led_by_a_few_that_are_as_near_as_can_be() ->
 
 
 def test_what_other_uploads_have_too_needs_no_comparison() -> None:
-    uploads = [{**drawn(n, 120), "word": ["a", "b"] * 60 if n else ["new"] * 60 + ["a", "b"] * 30} for n in range(6)]
+    uploads: list[dict[str, Sequence[object]]] = [
+        {**drawn(n, 120), "word": ["a", "b"] * 60 if n else ["new"] * 60 + ["a", "b"] * 30} for n in range(6)
+    ]
     usual = Reference(tuple(profile(one, number) for number, one in enumerate(uploads)))
     source = source_of()
-    from modelwright.monitoring.profiles import pool
-
     for one in compared(profile(drawn(9, 120)), usual, source, USED):
         if one.detector.name not in ("range", "unseen"):
             continue
