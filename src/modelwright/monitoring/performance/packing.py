@@ -7,7 +7,7 @@ between both leaves rows that lie twice, which readers count once (``logbook``);
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from modelwright.monitoring.performance.logbook import OF_LOG, PACKED, THREADS, 
 from modelwright.monitoring.performance.turns import in_turn
 from modelwright.monitoring.reading import parquet_bytes, parquet_table
 from modelwright.project import load_current
-from modelwright.storage import Blobs, Listed, Tables
+from modelwright.storage import Blobs, Listed, Tables, Version
 
 AGE = timedelta(hours=1)
 """So long an object is left alone: a request that is sent again soon finds what was answered under its own name."""
@@ -65,7 +65,7 @@ def pack_model(call: Call, model: str, *, blobs: Blobs, most: int = MOST) -> int
         for together in _together(in_order(loose)):
             if done >= most:
                 return done
-            done += _packed(blobs, prefix, together)
+            done += _packed(blobs, prefix, {one.key: one.etag for one in together})
     return done
 
 
@@ -108,28 +108,37 @@ def _rested(one: Listed, now: datetime) -> bool:
         return True
 
 
-def _together(listed: Iterable[Listed]) -> Iterator[list[str]]:
-    """Yield keys that are packed at once."""
-    keys: list[str] = []
+def _together(listed: Iterable[Listed]) -> Iterator[list[Listed]]:
+    """Yield what is packed at once."""
+    some: list[Listed] = []
     size = 0
     for one in listed:
-        if len(keys) == MOST_AT_ONCE or size + one.size > BYTES_AT_ONCE:
-            yield keys
-            keys, size = [], 0
-        keys.append(one.key)
+        if len(some) == MOST_AT_ONCE or size + one.size > BYTES_AT_ONCE:
+            yield some
+            some, size = [], 0
+        some.append(one)
         size += one.size
-    yield keys
+    yield some
 
 
-def _packed(blobs: Blobs, prefix: str, keys: Sequence[str]) -> int:
-    """Write objects together and remove them; those that cannot stand in one table stay apart."""
+def _packed(blobs: Blobs, prefix: str, etags: Mapping[str, str]) -> int:
+    """Write objects together and remove them; those that cannot stand in one table stay apart.
+
+    An erasure that rewrites them between reading and writing is over before it could find what is written here. So
+    they are looked at again after that: if one is another by then, what was written is removed for good.
+    """
     done = 0
-    for group in _groups(blobs, keys):
+    for group in _groups(blobs, list(etags)):
         if len(group.keys) < 2:
             continue
         rows = once(stacked(group.tables, _NEEDED), [table.num_rows for table in group.tables])
         name = hashlib.sha256("\n".join(sorted(group.keys)).encode()).hexdigest()[:32]
-        blobs.put("lake", f"{prefix}{PACKED}{name}.parquet", parquet_bytes(rows.combine_chunks()))
+        key = f"{prefix}{PACKED}{name}.parquet"
+        version = blobs.put("lake", key, parquet_bytes(rows.combine_chunks()))
+        now = {one.key: one.etag for one in blobs.list("lake", prefix)}
+        if any(now.get(one) != etags[one] for one in group.keys):
+            blobs.delete_versions("lake", [Version(key, version, newest=True)])
+            continue
         blobs.delete_many("lake", group.keys)
         done += len(group.keys)
     return done
