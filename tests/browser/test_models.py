@@ -57,7 +57,12 @@ def board(desk: Desk) -> Board:
         grants = [{"role": role}]
         board.tokens[who] = board.ask("admin", "POST", "/v1/access/tokens", actor=who, grants=grants)["token"]
     times = {"t": {"type": "timestamp"}}
-    sales = {"prefix": "sales/", "columns": {"sold": {"type": "integer"}, **times}, "key": ["sold"], "event_time": "t"}
+    sales = {
+        "prefix": "sales/",
+        "columns": {"id": {"type": "string"}, "sold": {"type": "integer"}, **times},
+        "key": ["sold"],
+        "event_time": "t",
+    }
     declared = {
         "id_column": "id", "time_column": "t", "request": {"id": "string"}, "views": [], "inputs": ["id"],
         "label": {"source": "sales", "column": "sold", "above": 1}, "trainer": "code:fit",
