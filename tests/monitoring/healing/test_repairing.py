@@ -268,7 +268,7 @@ def test_what_the_best_repair_would_leave_is_told() -> None:
 
 
 def test_a_source_without_rules_or_with_unknown_ones_is_left_to_people() -> None:
-    for rules, reason in (((), "no rule makes it pass"), (("magic",), "no plugin magic of repairs")):
+    for rules, reason in (((), "healing.rules is empty"), (("magic",), "no plugin magic of repairs")):
         ward = ward_of(PLAIN.model_copy(update={"healing": Healing(rules=rules)}))
         ward.land("sales/9.csv", UNIT)
         ward.heal("sales")

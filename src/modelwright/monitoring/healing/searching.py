@@ -102,6 +102,8 @@ class Search:
 
 def search(damaged: Damaged, repairs: Sequence[Repair], judge: Judge) -> Search:
     """Look for the one repair of a file."""
+    if not repairs:
+        return Search(None, (), "its source lets nothing be repaired without one (healing.rules is empty)")
     held = judge(damaged.body)
     known = replace(held, findings=tuple(dict.fromkeys((*damaged.findings, *held.findings))))
     nothing = Candidate(damaged.body, (), (), (), True, known, _read(damaged, known))
