@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -76,6 +76,7 @@ def test_intervals_hold_nineteen_times_out_of_twenty_though_days_differ() -> Non
 
 
 @settings(max_examples=50, deadline=None)
+@example(rows=[(False, 0.0), (False, 0.0), (True, 1.0), (True, 1.0), (True, 0.5)])
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=40))
 def test_figures_lie_within_their_intervals_and_ranges(rows: list[tuple[bool, float]]) -> None:
     labels, scores = np.array([y for y, _ in rows]), np.array([p for _, p in rows])

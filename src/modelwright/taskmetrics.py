@@ -243,7 +243,8 @@ def _rmse(error: Floats, groups: Days | None) -> Interval:
 
 
 def _within(found: Interval) -> Interval:
-    return Interval(found.value, found.se, max(0.0, found.low), min(1.0, found.high), found.p_value)
+    value, low, high = (min(1.0, max(0.0, one)) for one in (found.value, found.low, found.high))  # sums round
+    return Interval(value, found.se, low, high, found.p_value)
 
 
 def _not_negative(found: Interval) -> Interval:

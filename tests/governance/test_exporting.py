@@ -325,7 +325,7 @@ def test_a_root_that_is_not_there_is_not_found() -> None:
 def wiring() -> Wiring:
     """A stack to which something happened yesterday, every hour, with roots."""
     wiring = memory_wiring(tables=MemoryTables(), blobs=ServedBlobs())
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = YESTERDAY + timedelta(days=1)  # also where midnight came between
     for hour in range(24):
         wall = today - timedelta(days=1) + hour * HOUR + timedelta(minutes=7)
         log = Log(wiring.tables, wall=lambda wall=wall: wall)  # type: ignore[misc]
