@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from modelwright.local.packaging import Sources
 from modelwright.local.server import HOST
 from modelwright.local.stack import Running, Stack
 from modelwright.rollout.predictions import SCHEMA
-from modelwright.team import read_team
+from modelwright.team import Team, read_team
 
 BROKEN_OFF = "run `modelwright demo` again to go on with it"
 
@@ -111,6 +112,14 @@ def _trained_on_broken(report: reports.Report) -> bool:
     return any(begun <= training["at"] < end for begun, end in spans for training in report["retrainings"])
 
 
+def _left_to_people(team: Team) -> Team:
+    """Return a team whose weather nobody but a person repairs: the year shows what is held until its file comes again."""
+    sources = dict(team.project.sources)
+    weather = sources["weather"]
+    sources["weather"] = weather.model_copy(update={"healing": weather.healing.model_copy(update={"rules": ()})})
+    return replace(team, project=team.project.model_copy(update={"sources": sources}))
+
+
 class _Session:
     """One sitting of the replay, from where the last one stopped."""
 
@@ -134,7 +143,7 @@ class _Session:
         folder = Path(modelwright.demo.__file__).parent / "project"
         replay = Replay(
             self.running,
-            read_team(folder),
+            _left_to_people(read_team(folder)),
             self.observer,
             self.outcomes,
             self.progress,
