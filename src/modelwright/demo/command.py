@@ -113,7 +113,7 @@ def _trained_on_broken(report: reports.Report) -> bool:
 
 
 def _left_to_people(team: Team) -> Team:
-    """Return a team whose weather nobody but a person repairs: the year shows what is held until its file comes again."""
+    """Return a team whose weather only a person repairs: the year shows what is held until its file comes again."""
     sources = dict(team.project.sources)
     weather = sources["weather"]
     sources["weather"] = weather.model_copy(update={"healing": weather.healing.model_copy(update={"rules": ()})})
