@@ -368,6 +368,22 @@ def test_rows_that_another_source_contradicts_are_held_where_the_source_says_so(
     assert "6 of 60 rows say another thing than small" in failed.findings[0].text
 
 
+NUMBERED = LINES.model_copy(update={"columns": {**LINES.columns, "id": Column(type="integer")}})
+
+
+def test_rows_are_named_by_columns_of_one_type_in_both_sources() -> None:
+    with pytest.raises(InvalidInput, match="skew names rows by id: integer here, string in small"):
+        require_checkable(Project(name="tiny", sources={"small": SMALL, "lines": NUMBERED}), loaded)
+
+
+def test_rows_that_the_other_source_named_otherwise_before_are_not_compared() -> None:
+    desk = skewed(0)
+    small = SMALL.model_copy(update={"columns": {**SMALL.columns, "id": Column(type="integer")}})
+    desk.apply(Project(name="tiny", sources={"small": small, "lines": NUMBERED}))
+    rows = [f"{n},2013-01-01T{n % 24:02d}:00:00Z,b\n" for n in range(60)]
+    assert desk.land("lines/2.csv", ("id,at,kind\n" + "".join(rows)).encode()).startswith("accepted")
+
+
 def test_shares_of_two_sources_are_compared_where_no_key_joins_them() -> None:
     assert skewed(0, on=None).events(QualityFailed, "lines") == []
     (failed,) = skewed(0.5, on=None).events(QualityFailed, "lines")

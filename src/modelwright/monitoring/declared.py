@@ -56,3 +56,7 @@ def _require_skew(project: Project, source: Source) -> None:
     for names, of, declared in (((mine, *on), "this source", source), ((theirs, *on), other, project.sources[other])):
         if missing := [name for name in names if name not in declared.columns]:
             raise InvalidInput(f"skew compares by {', '.join(map(repr, missing))}, which is no column of {of}")
+    for name in on:
+        kinds = [declared.columns[name].type for declared in (source, project.sources[other])]
+        if kinds[0] != kinds[1]:
+            raise InvalidInput(f"skew names rows by {name}: {kinds[0]} here, {kinds[1]} in {other}")

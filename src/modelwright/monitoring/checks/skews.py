@@ -47,6 +47,8 @@ class Skew:
         if theirs is None or (self.other or self.column) not in theirs.column_names:
             return []
         mine = file.rows.typed
+        if any(name not in theirs.column_names or theirs[name].type != mine[name].type for name in self.on):
+            return []  # of before the declaration was changed
         if self.on:
             return self._rows(mine, theirs)
         apart = _variation(mine.column(self.column), theirs.column(self.other or self.column))
