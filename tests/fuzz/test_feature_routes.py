@@ -76,7 +76,7 @@ def mutated(draw: st.DrawFn, path: str) -> Any:
             holder = holder[step]
         action = draw(st.sampled_from(["replace", "remove", "rename", "repeat"]))
         if action == "replace":
-            holder[last] = draw(anything)
+            holder[last] = copy.deepcopy(draw(anything))  # what is drawn is drawn again
         elif action == "remove":
             del holder[last]
         elif action == "rename" and isinstance(holder, dict):
