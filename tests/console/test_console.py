@@ -314,7 +314,7 @@ def test_streams_are_listed_with_their_heads_and_the_last_root(tables: MemoryTab
     happen(tables, "flights", "flights")
     happen(tables, "theirs", workspace="other")
     call = Call("default", "platform", NOW, "c")
-    anchor(call, wall=NOW, tables=tables, blobs=console.wiring.blobs, log=Log(tables))
+    anchor(call, wall=datetime.now(UTC), tables=tables, blobs=console.wiring.blobs, log=Log(tables))
     happen(tables, "flights")
     said = Caller(console).ok("GET", "/v1/log")
     assert said["streams"][FLIGHTS] == 3
@@ -327,7 +327,7 @@ def test_streams_are_listed_with_their_heads_and_the_last_root(tables: MemoryTab
 def test_a_root_of_one_workspace_alone_is_shown_as_it_was_hashed(tables: MemoryTables, console: Function) -> None:
     happen(tables, "flights")
     call = Call("default", "platform", NOW, "c")
-    event = anchor(call, wall=NOW, tables=tables, blobs=console.wiring.blobs, log=Log(tables))
+    event = anchor(call, wall=datetime.now(UTC), tables=tables, blobs=console.wiring.blobs, log=Log(tables))
     root = Caller(console).ok("GET", "/v1/log")["root"]
     assert event is not None
     assert root["root"] == event.root
